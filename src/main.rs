@@ -1,0 +1,3 @@
+//! The `ccsmoke` program: reads the world, runs, exits.
+
+fn main() {}
