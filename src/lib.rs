@@ -9,3 +9,6 @@ pub mod probe;
 // What we saw.
 pub mod evidence;
 pub mod exchange;
+pub mod messages;
+pub mod redact;
+pub mod transcript;

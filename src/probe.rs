@@ -135,14 +135,14 @@ pub enum Answer {
     Marker,
 }
 
-/// Where thinking must come back.
+/// Where signed thinking must come back in the main conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Thinking {
-    /// In some assistant turn of the main conversation, signed, in front of that turn's text or tool call.
-    Once,
-    /// In every assistant turn of the main conversation.
-    EveryTurn,
+    /// In front of an answer's text.
+    BeforeText,
+    /// In front of a tool call.
+    BeforeTool,
 }
 
 /// A tool call that must be seen.
