@@ -57,15 +57,13 @@ pub struct TargetFacts {
     pub kind: TargetKind,
 }
 
-/// Who answered at the other end of the client tap; it decides whom a broken stream can be laid to.
+/// Who answered at the other end of the client tap; it decides to whom a broken stream can be laid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TargetKind {
     /// The scripted provider itself: no gateway between.
     Embedded,
-    /// A gateway with the scripted provider behind it.
-    Gateway,
-    /// A gateway (or a provider's own API) with something behind it that we did not see.
+    /// A gateway, or a provider's own API, with something behind it that we did not see.
     Live,
 }
 

@@ -1,0 +1,255 @@
+//! What the rules look at: one cell's evidence, read once into calls of the model, tool calls with their results, and the
+//! client's transcript. Derived from evidence alone; nothing here judges.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::decode::decoded;
+use crate::evidence::{Evidence, TargetKind};
+use crate::exchange::{End, Exchange, header};
+use crate::finding::Suspect;
+use crate::messages::{Answer, StreamEvent, read_message, read_stream};
+use crate::probe::Probe;
+use crate::sse;
+use crate::transcript::{Transcript, content_text};
+use crate::verdict::TextVerdict;
+
+/// One cell as the rules see it.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// What was asked.
+    pub probe: &'a Probe,
+    /// The facts.
+    pub evidence: &'a Evidence,
+    /// What the client printed.
+    pub transcript: Transcript,
+    /// Inference requests that the tap forwarded, in order of arrival.
+    pub calls: Vec<Call<'a>>,
+    /// What the text alone says.
+    pub text: TextVerdict,
+}
+
+/// One inference request with what came back.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// The recorded exchange.
+    pub exchange: &'a Exchange,
+    /// The request's body; `Null` when it is not JSON.
+    pub request: Value,
+    /// What a response with status 200 said.
+    pub reply: Reply,
+    /// The launch that sent it, from 1.
+    pub launch: usize,
+    /// Whether a sub-agent sent it.
+    pub by_agent: bool,
+}
+
+/// What a response with status 200 said.
+#[derive(Debug)]
+pub enum Reply {
+    /// There was no response, or another status.
+    None,
+    /// An answer as an event stream.
+    Streamed(Answer, Vec<StreamFault>),
+    /// An answer as one JSON message.
+    Whole(Answer),
+    /// Something else; in words what.
+    Unreadable(String),
+}
+
+/// Something that the stream's bytes broke below the events: a line that clients drop or repair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamFault {
+    /// What, in words.
+    pub words: String,
+    /// Where in the body, in bytes.
+    pub offset: u64,
+}
+
+/// A tool call with its result.
+#[derive(Debug, Clone, Copy)]
+pub struct ToolCall<'a> {
+    /// The call of the model that asked for it: index into [`Case::calls`].
+    pub call: usize,
+    /// The `tool_use` block.
+    pub block: &'a Value,
+    /// The `tool_result` block that answers it, with the index of the call that carried it.
+    pub result: Option<(usize, &'a Value)>,
+}
+
+impl<'a> Case<'a> {
+    /// Reads the evidence.
+    pub fn read(probe: &'a Probe, evidence: &'a Evidence, text: TextVerdict) -> Self {
+        let offers_agent = probe.tools.iter().any(|t| t == "Agent");
+        let calls = evidence
+            .exchanges
+            .iter()
+            .filter(|e| e.request.is_inference() && !matches!(e.end, End::Refused { .. }))
+            .map(|exchange| {
+                let request = exchange.request.body.json().unwrap_or(Value::Null);
+                let by_agent = header(&exchange.request.headers, "x-claude-code-agent-id").is_some()
+                    || (offers_agent && request["tools"].is_array() && !offers(&request, "Agent"));
+                let launch = evidence.launches.iter().filter(|l| l.started_us <= exchange.request.head_us).count();
+                Call { exchange, reply: read_reply(exchange), request, launch: launch.max(1), by_agent }
+            })
+            .collect();
+        Self { probe, evidence, transcript: Transcript::read(&evidence.launches), calls, text }
+    }
+
+    /// Whom a defect of the wire is to be laid to: whoever stands at the other end of the client tap.
+    pub fn far(&self) -> Suspect {
+        match self.evidence.cell.target.kind {
+            TargetKind::Embedded => Suspect::Provider,
+            TargetKind::Live => Suspect::Gateway,
+        }
+    }
+
+    /// Whom a well-formed but wrong answer is to be laid to: the script, or the model.
+    pub fn author(&self) -> Suspect {
+        match self.evidence.cell.target.kind {
+            TargetKind::Embedded => Suspect::Provider,
+            TargetKind::Live => Suspect::Model,
+        }
+    }
+
+    /// Whether the provider was scripted, so that what it answers is no matter of chance.
+    pub fn scripted(&self) -> bool {
+        self.evidence.cell.target.kind == TargetKind::Embedded
+    }
+
+    /// The cell's marker.
+    pub fn marker(&self) -> &str {
+        &self.evidence.cell.vars.marker
+    }
+
+    /// The calls of the main conversation.
+    pub fn main_calls(&self) -> impl DoubleEndedIterator<Item = &Call<'a>> {
+        self.calls.iter().filter(|c| !c.by_agent)
+    }
+
+    /// Every answer, with its call.
+    pub fn answers(&self) -> impl DoubleEndedIterator<Item = (&Call<'a>, &Answer)> {
+        self.calls.iter().filter_map(|c| Some((c, c.answer()?)))
+    }
+
+    /// The tool calls that the model asked for, with what was sent back for them.
+    pub fn tool_calls(&self) -> Vec<ToolCall<'_>> {
+        let mut out = Vec::new();
+        for (i, call) in self.calls.iter().enumerate() {
+            let Some(answer) = call.answer() else { continue };
+            for block in answer.blocks_of("tool_use") {
+                let result = self.calls.iter().enumerate().skip(i + 1).find_map(|(j, later)| {
+                    tool_results(&later.request).find(|r| r["tool_use_id"] == block["id"]).map(|r| (j, r))
+                });
+                out.push(ToolCall { call: i, block, result });
+            }
+        }
+        out
+    }
+
+    /// Whether `found` is the argument that was `wanted`, also when it is a path relative to the workspace.
+    pub fn same_argument(&self, found: &str, wanted: &str) -> bool {
+        found == wanted || Path::new(&self.evidence.cell.vars.workspace).join(found) == Path::new(wanted)
+    }
+}
+
+impl Call<'_> {
+    /// How the call is named in findings.
+    pub fn cite(&self) -> String {
+        format!("exchange {}", self.exchange.id)
+    }
+
+    /// How an event of the call's answer is named in findings.
+    pub fn cite_event(&self, event: usize) -> String {
+        format!("exchange {} event {event}", self.exchange.id)
+    }
+
+    /// The answer, streamed or whole.
+    pub fn answer(&self) -> Option<&Answer> {
+        match &self.reply {
+            Reply::Streamed(answer, _) | Reply::Whole(answer) => Some(answer),
+            Reply::None | Reply::Unreadable(_) => None,
+        }
+    }
+
+    /// The status of the response.
+    pub fn status(&self) -> Option<u16> {
+        self.exchange.response.as_ref().map(|r| r.status)
+    }
+
+    /// The words of an error response: the envelope's message, or the body's beginning.
+    pub fn error_words(&self) -> String {
+        let Some(response) = &self.exchange.response else { return String::new() };
+        let words = response.body.json().and_then(|b| b["error"]["message"].as_str().map(str::to_owned));
+        words.unwrap_or_else(|| response.body.text().chars().take(200).collect())
+    }
+
+    /// Whether thinking was asked for.
+    pub fn asks_for_thinking(&self) -> bool {
+        matches!(self.request["thinking"]["type"].as_str(), Some("enabled" | "adaptive"))
+    }
+}
+
+/// Whether a request offers a tool of that name.
+pub fn offers(request: &Value, tool: &str) -> bool {
+    request["tools"].as_array().is_some_and(|tools| tools.iter().any(|t| t["name"] == tool))
+}
+
+/// The `tool_result` blocks of a request's conversation.
+pub fn tool_results(request: &Value) -> impl Iterator<Item = &Value> {
+    content_blocks(request).filter(|b| b["type"] == "tool_result")
+}
+
+/// The content blocks of a request's conversation, of all roles.
+pub fn content_blocks(request: &Value) -> impl Iterator<Item = &Value> {
+    let messages = request["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    messages.iter().flat_map(|m| m["content"].as_array().map(Vec::as_slice).unwrap_or_default())
+}
+
+/// The texts of an answer, joined.
+pub fn answer_text(answer: &Answer) -> String {
+    answer.blocks_of("text").filter_map(|b| b["text"].as_str()).collect()
+}
+
+/// The text of a `tool_result` block.
+pub fn result_text(block: &Value) -> String {
+    content_text(&block["content"])
+}
+
+fn read_reply(exchange: &Exchange) -> Reply {
+    let Some(response) = exchange.response.as_ref().filter(|r| r.status == 200) else { return Reply::None };
+    let bytes = match decoded(&response.headers, &response.body.bytes) {
+        Ok(bytes) => bytes,
+        Err(words) => return Reply::Unreadable(words),
+    };
+    if response.is_event_stream() {
+        let items = sse::parse(&bytes);
+        let events = items.iter().filter_map(|item| match item {
+            sse::Item::Event(e) => Some(StreamEvent { name: e.name.as_deref().unwrap_or("message"), data: &e.data }),
+            _ => None,
+        });
+        return Reply::Streamed(read_stream(events), items.iter().filter_map(stream_fault).collect());
+    }
+    let kind = header(&response.headers, "content-type").unwrap_or("none").to_owned();
+    match serde_json::from_slice::<Value>(&bytes) {
+        Ok(message) if message["type"] == "message" => Reply::Whole(read_message(&message)),
+        Ok(_) => Reply::Unreadable("a JSON body that is not a message".to_owned()),
+        Err(_) if bytes.is_empty() => Reply::Unreadable(format!("an empty body (content-type {kind})")),
+        Err(_) => Reply::Unreadable(format!("a body that is neither an event stream nor JSON (content-type {kind})")),
+    }
+}
+
+/// What clients can lose content by. Unknown fields, byte order marks and the like are harmless variations.
+fn stream_fault(item: &sse::Item) -> Option<StreamFault> {
+    let sse::Item::Fault { kind, span } = item else { return None };
+    let words = match kind {
+        sse::FaultKind::InvalidUtf8 { sequences } => format!("{sequences} byte sequences are not UTF-8"),
+        sse::FaultKind::LineTooLong | sse::FaultKind::EventTooLarge => "an event is too large to be read".to_owned(),
+        sse::FaultKind::Unterminated { name, .. } => {
+            format!("the stream ends inside an event ({})", name.as_deref().unwrap_or("of no type yet"))
+        }
+        _ => return None,
+    };
+    Some(StreamFault { words, offset: span.start })
+}

@@ -1,0 +1,51 @@
+//! Content codings: what a recorded body says once `content-encoding` is undone. Only the judge looks at bodies this way;
+//! the tap relays and records them as they are.
+
+use std::borrow::Cow;
+use std::io::Read as _;
+
+use crate::exchange::{Header, header};
+
+/// The most that a body is unpacked to, in bytes; what is behind it is not looked at.
+const MAX_DECODED: u64 = 64 * 1024 * 1024;
+
+/// Undoes the content coding that the headers declare.
+///
+/// # Errors
+/// The body is not in the declared coding, or the coding is unknown; in words.
+pub fn decoded<'a>(headers: &[Header], body: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
+    let coding = header(headers, "content-encoding").unwrap_or("identity").trim().to_ascii_lowercase();
+    let mut out = Vec::new();
+    let read = match coding.as_str() {
+        "" | "identity" => return Ok(Cow::Borrowed(body)),
+        "gzip" | "x-gzip" => flate2::read::MultiGzDecoder::new(body).take(MAX_DECODED).read_to_end(&mut out),
+        "deflate" => flate2::read::ZlibDecoder::new(body).take(MAX_DECODED).read_to_end(&mut out),
+        other => return Err(format!("content-encoding {other} is not one that can be read here")),
+    };
+    match read {
+        Ok(_) => Ok(Cow::Owned(out)),
+        Err(e) => Err(format!("content-encoding says {coding}, but the body is not: {e}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn coded(value: &str) -> Vec<Header> {
+        vec![Header { name: "Content-Encoding".into(), value: value.into() }]
+    }
+
+    #[test]
+    fn a_packed_body_is_read_and_a_false_label_is_told() {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        packer.write_all(b"hello").unwrap();
+        let packed = packer.finish().unwrap();
+        assert_eq!(&*decoded(&coded("gzip"), &packed).unwrap(), b"hello");
+        assert_eq!(&*decoded(&[], b"plain").unwrap(), b"plain");
+        assert!(decoded(&coded("gzip"), b"plain").unwrap_err().contains("gzip"));
+        assert!(decoded(&coded("zstd"), b"plain").unwrap_err().contains("zstd"));
+    }
+}

@@ -1,0 +1,117 @@
+//! The judgement: evidence in, verdict out. Pure: no input or output, no clock, and it cannot fail.
+
+use crate::case::Case;
+use crate::evidence::{EndedBy, Evidence};
+use crate::finding::{Finding, Severity, Suspect};
+use crate::probe::{Need, Probe};
+use crate::rules::{Found, RULES};
+use crate::tap_log::tap_log;
+use crate::text_evidence::{TextFacts, TextInput};
+use crate::text_rules::TextRules;
+use crate::verdict::{Classification, Outcome, Usage, Verdict};
+
+/// Judges one attempt at one cell.
+///
+/// The real verdict is never kinder than the text verdict on `product_failure` and `harness_bug`.
+pub fn judge(rules: &TextRules, probe: &Probe, evidence: &Evidence) -> Verdict {
+    let input = text_input(probe, evidence);
+    let facts = TextFacts::gather(&input);
+    let text_verdict = rules.judge_facts(&facts);
+    let case = Case::read(probe, evidence, text_verdict.clone());
+
+    let mut findings = Vec::new();
+    let mut decisive: Option<(Severity, Classification)> = None;
+    for rule in RULES {
+        for found in (rule.check)(&case) {
+            let class = found.class.unwrap_or_else(|| class_of(&case, &found));
+            // Causes stand first in the table, so of equally bad findings the first one decides.
+            if rule.severity > decisive.map_or(Severity::Note, |(severity, _)| severity) {
+                decisive = Some((rule.severity, class));
+            }
+            findings.push(finding(rule.code, rule.severity, found));
+        }
+    }
+    let mut classification = decisive.map_or(Classification::Passed, |(_, class)| class);
+    if text_verdict.classification.is_regression() && !classification.is_regression() {
+        classification = text_verdict.classification;
+    }
+    let outcome = match classification {
+        Classification::Passed => Outcome::Passed,
+        Classification::MissingEnv => Outcome::Skipped,
+        _ => Outcome::Failed,
+    };
+    let mut token_evidence = facts.evidence.clone();
+    token_evidence.feature = Some(probe.id.clone());
+    Verdict {
+        outcome,
+        classification,
+        findings,
+        request_count: facts.request_count(),
+        token_evidence,
+        text_verdict,
+        usage: usage(&case),
+        cost_usd: cost(&case),
+    }
+}
+
+fn finding(code: &str, severity: Severity, found: Found) -> Finding {
+    let Found { suspect, message, cites, .. } = found;
+    Finding { code: code.to_owned(), severity, suspect, message, cites }
+}
+
+/// The class that follows from the suspect. Where the provider is scripted, nothing is left to chance: what it answered
+/// wrong is the harness's own mistake.
+fn class_of(case: &Case<'_>, found: &Found) -> Classification {
+    match found.suspect {
+        Suspect::Client | Suspect::Gateway => Classification::ProductFailure,
+        Suspect::Provider if case.scripted() => Classification::HarnessBug,
+        Suspect::Provider | Suspect::Environment => Classification::UpstreamUnavailable,
+        Suspect::Model => Classification::ModelFeatureFailure,
+        Suspect::Harness => Classification::HarnessBug,
+    }
+}
+
+/// What a judgement by text alone has to go by: the launches' outputs joined by a newline, the first failing exit code,
+/// and the gateway's log with the tap's lines behind it.
+pub fn text_input(probe: &Probe, evidence: &Evidence) -> TextInput {
+    let launches = &evidence.launches;
+    let joined = |text: fn(&crate::evidence::ProcessFacts) -> &str| {
+        launches.iter().map(|l| text(&l.process)).collect::<Vec<_>>().join("\n")
+    };
+    let needs = |need: Need| probe.expect.needs.contains(&need);
+    let log = &evidence.log.delta;
+    let gap = if log.is_empty() || log.ends_with('\n') { "" } else { "\n" };
+    TextInput {
+        stdout: joined(|p| &p.stdout.text),
+        stderr: joined(|p| &p.stderr.text),
+        log_delta: format!("{log}{gap}{}", tap_log(&evidence.exchanges)),
+        marker: evidence.cell.vars.marker.clone(),
+        returncode: launches.iter().map(|l| l.process.returncode).find(|code| *code != Some(0)).unwrap_or(Some(0)),
+        timed_out: launches.iter().any(|l| l.process.ended_by.is_some_and(EndedBy::is_timeout)),
+        requires_tool_result: needs(Need::ToolResult),
+        requires_agent: needs(Need::Agent),
+        requires_task: needs(Need::Task),
+        requires_compact: needs(Need::Compact),
+    }
+}
+
+/// Token counts of all answers, as the wire gave them.
+fn usage(case: &Case<'_>) -> Usage {
+    let mut sum = Usage::default();
+    for (_, answer) in case.answers() {
+        let count = |key: &str| {
+            let of = |usage: &Option<serde_json::Value>| usage.as_ref().and_then(|u| u[key].as_u64());
+            of(&answer.end_usage).max(of(&answer.start_usage)).unwrap_or(0)
+        };
+        sum.input_tokens += count("input_tokens");
+        sum.cache_creation_input_tokens += count("cache_creation_input_tokens");
+        sum.cache_read_input_tokens += count("cache_read_input_tokens");
+        sum.output_tokens += count("output_tokens");
+    }
+    sum
+}
+
+/// The cost that the client reports. It is the session's total, so of several results the largest counts.
+fn cost(case: &Case<'_>) -> Option<f64> {
+    case.transcript.results().filter_map(|r| r.value["total_cost_usd"].as_f64()).reduce(f64::max)
+}

@@ -1,0 +1,32 @@
+//! What a finding's code means, from the rules' table.
+
+use std::fmt::Write as _;
+
+use crate::rules::{RULES, Rule};
+
+/// One rule in full.
+pub fn explain(rule: &Rule) -> String {
+    format!(
+        "{} ({})\n{}\n\nWhat is looked at\n  {}\nWhy it matters\n  {}\nWhat to do\n  {}\n",
+        rule.code, rule.severity, rule.name, rule.what, rule.why, rule.advice
+    )
+}
+
+/// All rules, a line each.
+pub fn list() -> String {
+    let widest = RULES.iter().map(|r| r.code.len()).max().unwrap_or(0);
+    let mut out = String::new();
+    for rule in RULES {
+        let _ = writeln!(out, "{:<widest$}  {:<8}  {}", rule.code, rule.severity, rule.name);
+    }
+    out
+}
+
+/// The codes that resemble a misspelt one, best first.
+pub fn similar(code: &str) -> Vec<&'static str> {
+    let words: Vec<&str> = code.split('-').filter(|w| w.len() > 2).collect();
+    let score = |rule: &Rule| words.iter().filter(|w| rule.code.contains(*w)).count();
+    let mut near: Vec<_> = RULES.iter().map(|r| (score(r), r.code)).filter(|(n, _)| *n > 0).collect();
+    near.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
+    near.into_iter().map(|(_, code)| code).take(3).collect()
+}

@@ -1,0 +1,495 @@
+//! The rules: one static table, walked by the judge, by `ccsmoke explain`, by the documentation and by tests.
+//!
+//! The order is the order of causes: what stands earlier explains what stands later, and a cell's classification follows
+//! from the first finding that fails it. A new rule is one entry here, one function, and its two cases in the tests.
+
+mod client;
+mod feature;
+mod stream;
+mod wire;
+
+use crate::case::Case;
+use crate::finding::{Severity, Suspect};
+use crate::verdict::Classification;
+
+/// One rule.
+pub struct Rule {
+    /// The code in findings.
+    pub code: &'static str,
+    /// The defect, stated in one line.
+    pub name: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is looked at.
+    pub what: &'static str,
+    /// Why it matters.
+    pub why: &'static str,
+    /// What to do about it.
+    pub advice: &'static str,
+    /// Finds it.
+    pub check: fn(&Case<'_>) -> Vec<Found>,
+}
+
+/// What a rule found, before its code and severity are put on.
+#[derive(Debug)]
+pub struct Found {
+    pub(crate) suspect: Suspect,
+    pub(crate) message: String,
+    pub(crate) cites: Vec<String>,
+    /// The classification, where it does not follow from the suspect.
+    pub(crate) class: Option<Classification>,
+}
+
+impl Found {
+    fn new(suspect: Suspect, message: impl Into<String>) -> Self {
+        Self { suspect, message: message.into(), cites: Vec::new(), class: None }
+    }
+
+    fn cite(mut self, place: impl std::fmt::Display) -> Self {
+        self.cites.push(place.to_string());
+        self
+    }
+
+    fn class(mut self, class: Classification) -> Self {
+        self.class = Some(class);
+        self
+    }
+}
+
+impl std::fmt::Debug for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rule").field("code", &self.code).finish_non_exhaustive()
+    }
+}
+
+/// A text cut to what fits into a message, on one line.
+fn shorten(text: &str) -> String {
+    const LONGEST: usize = 160;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= LONGEST { line } else { line.chars().take(LONGEST).chain(['…']).collect() }
+}
+
+/// The rule with that code.
+pub fn rule(code: &str) -> Option<&'static Rule> {
+    RULES.iter().find(|r| r.code == code)
+}
+
+use Severity::{Broken, Degraded, Note};
+
+/// All rules, causes first.
+pub static RULES: &[Rule] = &[
+    Rule {
+        code: "client-not-started",
+        name: "The client could not be started",
+        severity: Broken,
+        what: "Whether the operating system could start the client's program.",
+        why: "Nothing was tested.",
+        advice: "Run the program by hand with `--version`; give another one with `--claude PATH` or `--cli VERSION`.",
+        check: client::not_started,
+    },
+    Rule {
+        code: "tap-refused",
+        name: "The tap refused a request",
+        severity: Broken,
+        what: "Requests that arrived at the cell's tap without its token, with a foreign Host or Origin, or malformed.",
+        why: "Only the cell's own client may use the tap; anything else is a stranger, or a client that lost its settings.",
+        advice: "Look at the cited exchange; check that no proxy and no other program uses the cell's address.",
+        check: wire::refused,
+    },
+    Rule {
+        code: "no-request",
+        name: "The client never called the model",
+        severity: Broken,
+        what: "Whether any inference request reached the tap.",
+        why: "Nothing was tested: the client ended before it asked.",
+        advice: "Read the client's standard error in the evidence; it usually refused an argument or its environment.",
+        check: wire::no_request,
+    },
+    Rule {
+        code: "client-config-not-applied",
+        name: "The client did not start as it was asked to",
+        severity: Broken,
+        what: "Whether the init line of the client's output shows the tools and the permission mode that were asked for.",
+        why: "The client silently ignores some settings; the cell would have tested something else.",
+        advice: "Compare the launch's arguments with `claude --help` of this client version.",
+        check: client::config_not_applied,
+    },
+    Rule {
+        code: "not-answered",
+        name: "A request was never answered",
+        severity: Broken,
+        what: "Whether a response head came for each inference request.",
+        why: "The client waits, retries, and in the end reports a connection error.",
+        advice: "Look in the gateway's log for the request; check that it is still alive and reaches its provider.",
+        check: wire::not_answered,
+    },
+    Rule {
+        code: "credential-refused",
+        name: "The credential was refused",
+        severity: Broken,
+        what: "Status 401 or 403 on an inference request.",
+        why: "The target does not accept the credential that was given for it.",
+        advice: "Check the variable named with `--auth-token-env`; ccsmoke sends it as the client would.",
+        check: wire::credential_refused,
+    },
+    Rule {
+        code: "request-refused",
+        name: "A request was answered with an error",
+        severity: Broken,
+        what: "The status of every inference response.",
+        why: "The client recovers from some errors by sending something poorer, and gives up on others.",
+        advice: "The message holds the refusal's own words; the cited exchange holds the request.",
+        check: wire::refused_by_target,
+    },
+    Rule {
+        code: "connection-broke",
+        name: "The connection broke inside a response",
+        severity: Broken,
+        what: "Whether each response was complete by its own framing.",
+        why: "The client hides it by asking again, which doubles cost and may run tools twice.",
+        advice: "Look for a time-out, a crash or a size limit between the provider and the client.",
+        check: wire::connection_broke,
+    },
+    Rule {
+        code: "answer-unreadable",
+        name: "Status 200, but not an answer",
+        severity: Broken,
+        what: "Whether a response with status 200 holds an event stream or a message.",
+        why: "The client asks again without streaming, and then reports an empty or malformed response.",
+        advice: "Look at the cited exchange's body: an HTML page, an empty body or a false content-encoding.",
+        check: stream::unreadable,
+    },
+    Rule {
+        code: "stream-not-used",
+        name: "A streaming request was answered without streaming",
+        severity: Degraded,
+        what: "Whether a request with `stream: true` was answered with `text/event-stream`.",
+        why: "Nothing appears until the whole answer is there, and the client's watchdog may abort long answers.",
+        advice: "Pass `stream` through and answer with `content-type: text/event-stream`.",
+        check: stream::not_streamed,
+    },
+    Rule {
+        code: "stream-error",
+        name: "The stream reported an error",
+        severity: Broken,
+        what: "`error` events inside a stream.",
+        why: "The client asks again, often without streaming.",
+        advice: "The message holds the error's own words; look there for its cause.",
+        check: stream::error_event,
+    },
+    Rule {
+        code: "stream-malformed",
+        name: "A stream event is malformed",
+        severity: Broken,
+        what: "Whether every event's data is a JSON object whose type is the event's name.",
+        why: "Clients skip such events or fail; both lose content.",
+        advice: "Send each event as `event: TYPE` and `data: JSON` with the same `type`, one blank line behind.",
+        check: stream::malformed,
+    },
+    Rule {
+        code: "stream-out-of-order",
+        name: "Stream events come in the wrong order",
+        severity: Broken,
+        what: "One message_start, blocks one at a time with rising indices, message_delta, message_stop, in this order.",
+        why: "This client copes with some disorder; other clients and the next release need not.",
+        advice: "Close each block before the next one opens; number blocks from 0 without gaps.",
+        check: stream::out_of_order,
+    },
+    Rule {
+        code: "stream-delta-misfit",
+        name: "A delta does not fit its block",
+        severity: Broken,
+        what: "text_delta in text, thinking_delta and signature_delta in thinking, input_json_delta in tool_use.",
+        why: "The content is lost or ends up as something else.",
+        advice: "Open a block of the delta's own type in front of it.",
+        check: stream::delta_misfit,
+    },
+    Rule {
+        code: "stream-cut",
+        name: "The stream ended before the message did",
+        severity: Broken,
+        what: "Whether message_stop came.",
+        why: "A cut stream that looks like an end makes the client continue from half an answer.",
+        advice: "Pass a break upstream on as a break; never end the body cleanly in its place.",
+        check: stream::cut,
+    },
+    Rule {
+        code: "tool-arguments-broken",
+        name: "A tool call's arguments are not a JSON object",
+        severity: Broken,
+        what: "The joined input_json_delta fragments of every tool call.",
+        why: "The client cannot run the tool and sends an error back to the model.",
+        advice: "Pass the fragments on as they are, in order, each once.",
+        check: stream::arguments_broken,
+    },
+    Rule {
+        code: "tool-id-broken",
+        name: "A tool call's id is missing, malformed or used twice",
+        severity: Broken,
+        what: "The ids of all tool calls in the cell.",
+        why: "Results are matched by id; with one id twice the client can loop without end.",
+        advice: "Keep the provider's ids; where there are none, make a new one for every call.",
+        check: stream::id_broken,
+    },
+    Rule {
+        code: "thinking-unsigned",
+        name: "Thinking came without its signature",
+        severity: Broken,
+        what: "Whether every thinking block carries a signature when it ends.",
+        why: "The provider refuses the block when the client sends it back; the client then silently drops it.",
+        advice: "Pass signature_delta on; do not invent signatures for other providers' reasoning.",
+        check: stream::unsigned,
+    },
+    Rule {
+        code: "stop-reason-wrong",
+        name: "The stop reason contradicts the content",
+        severity: Broken,
+        what: "tool_use exactly when the answer holds a tool call.",
+        why: "Clients decide by it whether to run tools or to end the turn.",
+        advice: "Map the provider's finish reason after the last block is known.",
+        check: stream::stop_reason,
+    },
+    Rule {
+        code: "usage-missing",
+        name: "Token counts are missing or zero",
+        severity: Degraded,
+        what: "input_tokens and output_tokens of every answer.",
+        why: "Cost, context meter and automatic compaction go wrong.",
+        advice: "Ask the provider for usage (`stream_options.include_usage` on OpenAI faces) and pass it on.",
+        check: stream::usage,
+    },
+    Rule {
+        code: "runaway",
+        name: "The client sent more requests than a cell may",
+        severity: Broken,
+        what: "Requests of the cell against its limit.",
+        why: "A loop costs money without end; it is usually fed by repeated ids or a result that never arrives.",
+        advice: "Compare the last requests: what repeats in them is what the client waits for.",
+        check: wire::runaway,
+    },
+    Rule {
+        code: "client-timeout",
+        name: "A launch did not end in time",
+        severity: Broken,
+        what: "The total deadline, the idle deadline, and the time after the last result.",
+        why: "The person in front of it would be waiting.",
+        advice: "The message says what the client was waiting for; raise `--timeout` only for slow models.",
+        check: client::timeout,
+    },
+    Rule {
+        code: "client-output-limit",
+        name: "The client printed without end",
+        severity: Broken,
+        what: "Bytes of standard output and standard error.",
+        why: "An answer of that size fills disks and memories.",
+        advice: "Look at the head and the tail that were kept.",
+        check: client::output_limit,
+    },
+    Rule {
+        code: "client-killed",
+        name: "Something outside ended the client",
+        severity: Broken,
+        what: "Signals that did not come from ccsmoke.",
+        why: "Out of memory, usually; the cell says nothing about the gateway.",
+        advice: "Look in the kernel's log; run fewer cells at once with `--jobs`.",
+        check: client::killed,
+    },
+    Rule {
+        code: "tool-not-offered",
+        name: "The client did not offer a tool that it should",
+        severity: Broken,
+        what: "The `tools` of the first request.",
+        why: "The model cannot call what it is not offered.",
+        advice: "Check the tool's name against this client version.",
+        check: feature::tool_not_offered,
+    },
+    Rule {
+        code: "thinking-not-requested",
+        name: "The client did not ask for thinking",
+        severity: Broken,
+        what: "`thinking` in the requests of the main conversation.",
+        why: "Without it no model thinks; the cell would blame the wrong one.",
+        advice: "Check the probe's arguments against this client version.",
+        check: feature::thinking_not_requested,
+    },
+    Rule {
+        code: "thinking-absent",
+        name: "No signed thinking came where it should",
+        severity: Broken,
+        what: "Thinking blocks in front of the answer's text, or of the tool call.",
+        why: "The feature is silently off; answers get worse and nobody sees why.",
+        advice: "Pass `thinking` and `output_config` up, and thinking blocks with their signatures down.",
+        check: feature::thinking_absent,
+    },
+    Rule {
+        code: "thinking-not-replayed",
+        name: "The client changed or dropped thinking that it has to send back",
+        severity: Broken,
+        what: "Thinking blocks of a turn that called a tool, in the request that carries the tool's result.",
+        why: "The provider refuses altered thinking; dropped thinking makes the model start over.",
+        advice: "Look whether an earlier refusal made the client drop it.",
+        check: feature::thinking_not_replayed,
+    },
+    Rule {
+        code: "tool-unexpected",
+        name: "A tool call that nobody asked for",
+        severity: Broken,
+        what: "Tool calls by name and path: offered in the request, and inside the workspace.",
+        why: "Whoever answers can drive the client; a call outside the task is what an attack looks like.",
+        advice: "Look at the cited call. If the gateway made it up, stop using the gateway.",
+        check: feature::tool_unexpected,
+    },
+    Rule {
+        code: "tool-not-called",
+        name: "The tool was not called as it should",
+        severity: Broken,
+        what: "Tool calls by name and arguments.",
+        why: "The model did not get the tool's description, or its call did not get back.",
+        advice: "Compare `tools` in the cited request with what the provider received.",
+        check: feature::tool_not_called,
+    },
+    Rule {
+        code: "tool-failed",
+        name: "The tool's run failed",
+        severity: Broken,
+        what: "`is_error` of the tool's result.",
+        why: "The arguments did not survive, or the client could not run the tool.",
+        advice: "The message holds the result's text.",
+        check: feature::tool_failed,
+    },
+    Rule {
+        code: "tool-result-wrong",
+        name: "The tool's result does not hold what it must",
+        severity: Broken,
+        what: "The text of the tool's result, as the client sent it.",
+        why: "The model answers from it.",
+        advice: "Compare the result with the workspace file in the evidence.",
+        check: feature::tool_result_wrong,
+    },
+    Rule {
+        code: "tool-result-missing",
+        name: "The tool's result was never sent",
+        severity: Broken,
+        what: "Whether a later request carries a result with the call's id.",
+        why: "The conversation stops, or the provider refuses it.",
+        advice: "Look at the client's output after the call.",
+        check: feature::tool_result_missing,
+    },
+    Rule {
+        code: "agent-not-run",
+        name: "The sub-agent did not do its work",
+        severity: Broken,
+        what: "Requests of a sub-agent, its final answer, and the call's result in the main conversation.",
+        why: "An agent that is only launched looks like one that worked.",
+        advice: "Look at the sub-agent's requests among the exchanges.",
+        check: feature::agent_not_run,
+    },
+    Rule {
+        code: "compact-not-done",
+        name: "The session was not compacted",
+        severity: Broken,
+        what: "The client's compact_boundary line and the compaction request.",
+        why: "Long sessions die when compaction does not work.",
+        advice: "Look at the answer to the compaction request.",
+        check: feature::compact_not_done,
+    },
+    Rule {
+        code: "compact-lost-marker",
+        name: "The summary lost what it was told to keep",
+        severity: Broken,
+        what: "The marker in the model's summary.",
+        why: "The session goes on without what the user asked to preserve.",
+        advice: "Compare the compaction request with the summary.",
+        check: feature::compact_lost_marker,
+    },
+    Rule {
+        code: "fell-back-to-non-streaming",
+        name: "The client gave up streaming",
+        severity: Degraded,
+        what: "Requests without `stream: true` in a session that streams.",
+        why: "The client hides broken streams this way; the answer looks perfect.",
+        advice: "Look at the exchange in front of the fallback.",
+        check: wire::fell_back,
+    },
+    Rule {
+        code: "request-retried",
+        name: "The client had to ask again",
+        severity: Degraded,
+        what: "Retry counters in request headers, `api_retry` lines, and more requests than the script needs.",
+        why: "Retries hide defects, double cost, and can run tools twice.",
+        advice: "Look at the exchange in front of the retry.",
+        check: wire::retried,
+    },
+    Rule {
+        code: "answer-is-error",
+        name: "The client reported an error",
+        severity: Broken,
+        what: "`is_error` of the last result.",
+        why: "The person got no answer.",
+        advice: "The message holds the client's words; earlier findings say why.",
+        check: feature::answer_is_error,
+    },
+    Rule {
+        code: "client-exit-code",
+        name: "The client ended with an exit code other than 0",
+        severity: Broken,
+        what: "The exit code of each launch.",
+        why: "Scripts that call the client take it for a failure.",
+        advice: "Read the client's standard error in the evidence.",
+        check: client::exit_code,
+    },
+    Rule {
+        code: "answer-missing",
+        name: "The client ended without a result",
+        severity: Broken,
+        what: "`result` lines in the client's output.",
+        why: "The session did not come to an end of its own.",
+        advice: "Read the client's output in the evidence.",
+        check: feature::answer_missing,
+    },
+    Rule {
+        code: "answer-wrong",
+        name: "The answer does not hold the marker",
+        severity: Broken,
+        what: "The last result's text, and the model's last answer on the wire.",
+        why: "What the model was asked for did not come back.",
+        advice: "Follow the marker through the cited exchanges to see where it was lost.",
+        check: feature::answer_wrong,
+    },
+    Rule {
+        code: "text-verdict-floor",
+        name: "The captured text alone already fails the cell",
+        severity: Broken,
+        what: "The text verdict (product_failure or harness_bug).",
+        why: "The verdict is never kinder than what consumers of the text conclude.",
+        advice: "The message names the text rule; it stands in probes/rules.toml.",
+        check: feature::text_floor,
+    },
+    Rule {
+        code: "workspace-altered",
+        name: "A workspace file was changed",
+        severity: Note,
+        what: "The probe's workspace files after the last launch.",
+        why: "A tool did more than it was asked for.",
+        advice: "Look at the tool calls.",
+        check: client::workspace_altered,
+    },
+    Rule {
+        code: "client-leftovers",
+        name: "The client left processes behind",
+        severity: Note,
+        what: "Processes that still lived when the client had ended; they were killed.",
+        why: "Background work that nobody waits for.",
+        advice: "Look at the tool calls.",
+        check: client::leftovers,
+    },
+    Rule {
+        code: "client-output-unreadable",
+        name: "The client printed lines that are not JSON",
+        severity: Note,
+        what: "Lines of standard output.",
+        why: "Programs that read stream-json may fail on them.",
+        advice: "Look at the cited line.",
+        check: client::output_unreadable,
+    },
+];

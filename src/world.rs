@@ -1,0 +1,58 @@
+//! The world, read once in `main` and passed on: environment, working folder, terminals, the program's own path.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+
+/// What the program finds when it starts.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The working folder.
+    pub folder: PathBuf,
+    /// This program, to be started again as the supervisor of a client.
+    pub program: PathBuf,
+    /// Whether standard output is a terminal.
+    pub stdout_is_terminal: bool,
+    /// Whether standard error is a terminal.
+    pub stderr_is_terminal: bool,
+    /// How many cores may be used.
+    pub cores: usize,
+    /// Whether the effective user is root.
+    pub is_root: bool,
+}
+
+impl World {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// There is no working folder, or the program's own path is unknown.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place where the world is read")]
+    pub fn read() -> io::Result<Self> {
+        Ok(Self {
+            environment: std::env::vars_os().collect(),
+            folder: std::env::current_dir()?,
+            program: std::env::current_exe()?,
+            stdout_is_terminal: io::stdout().is_terminal(),
+            stderr_is_terminal: io::stderr().is_terminal(),
+            cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            is_root: nix::unistd::geteuid().is_root(),
+        })
+    }
+
+    /// The value of a variable, when it is set and UTF-8.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.iter().find(|(key, _)| key == name)?.1.to_str()
+    }
+
+    /// The variables whose names and values are UTF-8.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.environment.iter().filter_map(|(key, value)| Some((key.to_str()?, value.to_str()?)))
+    }
+
+    /// Whether output may be coloured on a terminal: `NO_COLOR` is not set and the terminal is not dumb.
+    pub fn wants_colour(&self) -> bool {
+        self.variable("NO_COLOR").is_none_or(str::is_empty) && self.variable("TERM") != Some("dumb")
+    }
+}
