@@ -9,3 +9,7 @@ pub mod probe;
 // What we saw.
 pub mod evidence;
 pub mod exchange;
+
+// What we conclude.
+pub mod text_evidence;
+pub mod verdict;
