@@ -12,4 +12,5 @@ pub mod exchange;
 
 // What we conclude.
 pub mod text_evidence;
+pub mod text_rules;
 pub mod verdict;
