@@ -14,3 +14,6 @@ pub mod exchange;
 pub mod text_evidence;
 pub mod text_rules;
 pub mod verdict;
+
+// How it goes.
+pub mod judge_text;
