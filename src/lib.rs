@@ -7,8 +7,33 @@ pub mod file_error;
 pub mod probe;
 
 // What we saw.
+pub mod decode;
 pub mod evidence;
 pub mod exchange;
 pub mod messages;
 pub mod redact;
+pub mod sse;
 pub mod transcript;
+
+// What we conclude.
+pub mod case;
+pub mod finding;
+pub mod judge;
+pub mod rules;
+pub mod tap_log;
+pub mod text_evidence;
+pub mod text_rules;
+pub mod verdict;
+
+// What we drive.
+pub mod launch;
+pub mod log_delta;
+pub mod workspace;
+
+// How it goes.
+pub mod judge_text;
+pub mod probes;
+pub mod world;
+
+// What we tell.
+pub mod report;
