@@ -9,3 +9,4 @@ pub mod probe;
 // What we saw.
 pub mod evidence;
 pub mod exchange;
+pub mod sse;
