@@ -10,3 +10,6 @@ pub mod probe;
 pub mod evidence;
 pub mod exchange;
 pub mod sse;
+
+// What we drive.
+pub mod log_delta;
