@@ -40,9 +40,9 @@ mod tests {
 
     #[test]
     fn a_packed_body_is_read_and_a_false_label_is_told() {
-        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        packer.write_all(b"hello").unwrap();
-        let packed = packer.finish().unwrap();
+        let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        writer.write_all(b"hello").unwrap();
+        let packed = writer.finish().unwrap();
         assert_eq!(&*decoded(&coded("gzip"), &packed).unwrap(), b"hello");
         assert_eq!(&*decoded(&[], b"plain").unwrap(), b"plain");
         assert!(decoded(&coded("gzip"), b"plain").unwrap_err().contains("gzip"));

@@ -6,7 +6,7 @@ use crate::finding::{Finding, Severity, Suspect};
 use crate::probe::{Need, Probe};
 use crate::rules::{Found, RULES};
 use crate::tap_log::tap_log;
-use crate::text_evidence::{TextFacts, TextInput};
+use crate::text_evidence::{TextFacts, TextInput, request_count};
 use crate::text_rules::TextRules;
 use crate::verdict::{Classification, Outcome, Usage, Verdict};
 
@@ -46,7 +46,7 @@ pub fn judge(rules: &TextRules, probe: &Probe, evidence: &Evidence) -> Verdict {
         outcome,
         classification,
         findings,
-        request_count: facts.request_count(),
+        request_count: request_count(&input),
         token_evidence,
         text_verdict,
         usage: usage(&case),

@@ -51,7 +51,8 @@ pub fn arguments(probe: &Probe, launch: &Launch, vars: &Vars, model: &str) -> Ve
         add(&["--no-session-persistence"]);
     }
     let early: Vec<String> = probe.early_args.iter().map(|a| vars.fill(a.get_ref())).collect();
-    let names = |flag: &str| early.iter().any(|a| a == flag || a.strip_prefix(flag).is_some_and(|r| r.starts_with('=')));
+    let names =
+        |flag: &str| early.iter().any(|a| a == flag || a.strip_prefix(flag).is_some_and(|r| r.starts_with('=')));
     let guards = [("--max-turns", MAX_TURNS), ("--setting-sources", "")];
     let guards: Vec<&str> = guards.iter().filter(|(f, _)| !names(f)).flat_map(|(f, value)| [*f, *value]).collect();
     add(&early.iter().map(String::as_str).collect::<Vec<_>>());
@@ -147,14 +148,16 @@ mod tests {
     fn only_the_allowed_variables_of_the_caller_reach_the_client() {
         let set = ProbeSet::built_in().unwrap();
         let probe = set.get("basic_text").unwrap();
-        let caller: Vec<(OsString, OsString)> = ["PATH", "LANG", "LC_ALL", "TZ", "ANTHROPIC_API_KEY", "AWS_SECRET", "HOME"]
-            .iter()
-            .map(|n| (OsString::from(n), OsString::from("caller's")))
-            .collect();
+        let caller: Vec<(OsString, OsString)> =
+            ["PATH", "LANG", "LC_ALL", "TZ", "ANTHROPIC_API_KEY", "AWS_SECRET", "HOME"]
+                .iter()
+                .map(|n| (OsString::from(n), OsString::from("caller's")))
+                .collect();
         let here = Path::new("/cell");
         let folders = Folders { home: here, config: here, temporary: here };
         let env = environment(probe, &vars(), &caller, folders, "http://127.0.0.1:1", "token", false);
-        let of_the_caller: Vec<_> = env.iter().filter(|(_, v)| v == "caller's").map(|(n, _)| n.to_str().unwrap()).collect();
+        let of_the_caller: Vec<_> =
+            env.iter().filter(|(_, v)| v == "caller's").map(|(n, _)| n.to_str().unwrap()).collect();
         assert_eq!(of_the_caller, ["PATH", "LANG", "LC_ALL", "TZ"]);
         assert!(!env.iter().any(|(n, _)| n == "IS_SANDBOX" || n == "ANTHROPIC_API_KEY"));
     }
@@ -166,7 +169,9 @@ mod tests {
         let here = Path::new("/cell");
         let folders = Folders { home: here, config: here, temporary: here };
         let told = |probe: &Probe| {
-            environment(probe, &vars(), &[], folders, "http://127.0.0.1:1", "t", true).iter().any(|(n, _)| n == "IS_SANDBOX")
+            environment(probe, &vars(), &[], folders, "http://127.0.0.1:1", "t", true)
+                .iter()
+                .any(|(n, _)| n == "IS_SANDBOX")
         };
         assert!(told(&probe));
         probe.tools.push("Bash".into());

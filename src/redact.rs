@@ -180,9 +180,10 @@ impl Redactor {
                 *bytes = self.lines(text).into_bytes();
             }
         } else if let Some(needles) = &self.needles
-            && needles.is_match(&*bytes) {
-                *bytes = needles.replace_all_bytes(bytes, &self.masks);
-            }
+            && needles.is_match(&*bytes)
+        {
+            *bytes = needles.replace_all_bytes(bytes, &self.masks);
+        }
     }
 }
 

@@ -19,7 +19,8 @@ pub fn tap_log(exchanges: &[Exchange]) -> String {
         let tools = body["tools"].as_array().into_iter().flatten().filter_map(|t| t["name"].as_str());
         let plain = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
         let names: Vec<String> = tools.filter(plain).map(|name| format!("{{'name': '{name}'}}")).collect();
-        let _ = writeln!(log, "FULL_PAYLOAD [{}]: {{'tools': [{}], 'tool_choice': None}}", exchange.id, names.join(", "));
+        let _ =
+            writeln!(log, "FULL_PAYLOAD [{}]: {{'tools': [{}], 'tool_choice': None}}", exchange.id, names.join(", "));
     }
     log
 }

@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::finding::Finding;
+use crate::text_evidence::TokenEvidence;
+
 /// How a cell ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -88,6 +91,40 @@ pub struct TextVerdict {
     pub classification: Classification,
     /// The name of the rule that decided.
     pub rule: String,
+}
+
+/// Token counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// Input tokens outside the cache.
+    pub input_tokens: u64,
+    /// Input tokens written to the cache.
+    pub cache_creation_input_tokens: u64,
+    /// Input tokens read from the cache.
+    pub cache_read_input_tokens: u64,
+    /// Output tokens.
+    pub output_tokens: u64,
+}
+
+/// What is said of one attempt at a cell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The class of what decided it.
+    pub classification: Classification,
+    /// What is wrong, causes first.
+    pub findings: Vec<Finding>,
+    /// How many requests were logged.
+    pub request_count: u64,
+    /// What was counted in the text.
+    pub token_evidence: TokenEvidence,
+    /// What the text alone says.
+    pub text_verdict: TextVerdict,
+    /// Token counts of all answers.
+    pub usage: Usage,
+    /// The cost that the client reports, in US dollars.
+    pub cost_usd: Option<f64>,
 }
 
 #[cfg(test)]

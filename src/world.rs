@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
+use crate::report::terminal::Colours;
+
 /// What the program finds when it starts.
 #[derive(Debug, Clone)]
 pub struct World {
@@ -51,8 +53,9 @@ impl World {
         self.environment.iter().filter_map(|(key, value)| Some((key.to_str()?, value.to_str()?)))
     }
 
-    /// Whether output may be coloured on a terminal: `NO_COLOR` is not set and the terminal is not dumb.
-    pub fn wants_colour(&self) -> bool {
-        self.variable("NO_COLOR").is_none_or(str::is_empty) && self.variable("TERM") != Some("dumb")
+    /// Whether standard output takes colours: it is a terminal that is not dumb, and `NO_COLOR` is not set.
+    pub fn colours(&self) -> Colours {
+        let wanted = self.variable("NO_COLOR").is_none_or(str::is_empty) && self.variable("TERM") != Some("dumb");
+        if wanted && self.stdout_is_terminal { Colours::On } else { Colours::Off }
     }
 }

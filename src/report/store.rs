@@ -103,7 +103,8 @@ impl RunFiles {
     /// The file cannot be written.
     pub fn write_report(&self, report: &MatrixReport, redactor: &Redactor) -> Result<PathBuf, StoreError> {
         let path = self.report_path();
-        let content = |e: serde_json::Error| StoreError::Content { path: path.display().to_string(), message: e.to_string() };
+        let content =
+            |e: serde_json::Error| StoreError::Content { path: path.display().to_string(), message: e.to_string() };
         let report = redactor.value(report).map_err(content)?;
         write_whole(&path, &to_json(&path, &report)?)?;
         Ok(path)
@@ -141,7 +142,9 @@ fn read_versioned<T: serde::de::DeserializeOwned>(
     match value[key].as_u64() {
         Some(version) if version <= u64::from(known) => {}
         Some(version) => {
-            let message = format!("has {key} {version}, and this ccsmoke reads up to {known}: use the ccsmoke that wrote it, or a newer one");
+            let message = format!(
+                "has {key} {version}, and this ccsmoke reads up to {known}: use the ccsmoke that wrote it, or a newer one"
+            );
             return Err(content(message));
         }
         None => return Err(content(format!("is not a {kind}: it has no {key}"))),
@@ -151,7 +154,8 @@ fn read_versioned<T: serde::de::DeserializeOwned>(
 
 /// JSON with sorted keys, two spaces of indent and a newline at the end.
 fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, StoreError> {
-    let content = |e: serde_json::Error| StoreError::Content { path: path.display().to_string(), message: e.to_string() };
+    let content =
+        |e: serde_json::Error| StoreError::Content { path: path.display().to_string(), message: e.to_string() };
     // A `Value`'s map is sorted by key.
     let sorted = serde_json::to_value(value).map_err(content)?;
     let mut bytes = serde_json::to_vec_pretty(&sorted).map_err(content)?;
@@ -179,12 +183,12 @@ pub fn slug(name: &str) -> String {
     const LONGEST: usize = 80;
     let keep = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c) { c } else { '-' };
     let plain: String = name.chars().map(keep).take(LONGEST).collect();
-    if plain == name && !plain.starts_with('.') {
+    if plain == name && !plain.is_empty() && !plain.starts_with('.') {
         return plain;
     }
     let hash = sha2::Sha256::digest(name.as_bytes());
-    let tail: String = hash.iter().take(6).map(|b| format!("{b:02x}")).collect();
-    format!("{}-{tail}", plain.trim_start_matches('.'))
+    let tail = hash.iter().take(6).fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
+    format!("{}-{tail:012x}", plain.trim_start_matches('.'))
 }
 
 #[cfg(test)]
@@ -202,7 +206,8 @@ mod tests {
 
     #[test]
     fn evil_names_stay_below_the_folder_and_apart() {
-        let names = ["../../etc/passwd", "..", ".", "", "/", "a/b", "A/b", "a\0b", &"x".repeat(5000), "CON", "a b", "a-b"];
+        let names =
+            ["../../etc/passwd", "..", ".", "", "/", "a/b", "A/b", "a\0b", &"x".repeat(5000), "CON", "a b", "a-b"];
         let mut slugs: Vec<String> = names.iter().map(|n| slug(n)).collect();
         for s in &slugs {
             assert!(s.len() <= 100 && !s.is_empty() && !s.starts_with('.') && !s.contains('/'), "{s:?}");

@@ -69,8 +69,7 @@ fn grid(out: &mut String, report: &MatrixReport, colours: Colours) {
         cells.insert((&row.feature, column), row);
     }
     let first = lines.iter().map(|l| l.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> =
-        columns.iter().map(|(m, v)| console::measure_text_width(m).max(v.len()).max(26)).collect();
+    let widths: Vec<usize> = columns.iter().map(|(m, v)| console::measure_text_width(m).max(v.len()).max(26)).collect();
     for (pick, name) in [(0, ""), (1, "claude")] {
         let _ = write!(out, "{name:<first$}");
         for (column, width) in columns.iter().zip(&widths) {

@@ -25,7 +25,8 @@ pub(super) fn config_not_applied(case: &Case<'_>) -> Vec<Found> {
     let mut found = Vec::new();
     for line in case.transcript.system("init") {
         // The wire calls the sub-agent tool `Agent`; the init line calls it `Task`.
-        let shown: Vec<&str> = line.value["tools"].as_array().into_iter().flatten().filter_map(|t| t.as_str()).collect();
+        let shown: Vec<&str> =
+            line.value["tools"].as_array().into_iter().flatten().filter_map(|t| t.as_str()).collect();
         let has = |tool: &str| shown.contains(&tool) || (tool == "Agent" && shown.contains(&"Task"));
         for tool in case.probe.tools.iter().filter(|t| !has(t)) {
             let message = format!("asked for the tool {tool}, the client started with {shown:?}");
@@ -111,7 +112,9 @@ pub(super) fn exit_code(case: &Case<'_>) -> Vec<Found> {
 
 pub(super) fn workspace_altered(case: &Case<'_>) -> Vec<Found> {
     let altered = case.evidence.workspace.iter().filter(|f| !f.intact);
-    altered.map(|f| Found::new(Suspect::Client, format!("{} no longer holds what the probe put there", f.path))).collect()
+    altered
+        .map(|f| Found::new(Suspect::Client, format!("{} no longer holds what the probe put there", f.path)))
+        .collect()
 }
 
 pub(super) fn leftovers(case: &Case<'_>) -> Vec<Found> {

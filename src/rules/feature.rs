@@ -69,13 +69,16 @@ pub(super) fn thinking_not_replayed(case: &Case<'_>) -> Vec<Found> {
     let mut found = Vec::new();
     for (i, call) in case.calls.iter().enumerate() {
         let Some(answer) = call.answer() else { continue };
-        let Some(id) = answer.blocks_of("tool_use").filter_map(|b| b["id"].as_str()).next() else { continue };
+        let Some(id) = answer.blocks_of("tool_use").find_map(|b| b["id"].as_str()) else { continue };
         let issued: Vec<&Value> = answer.blocks.iter().filter(|b| is_signed_thinking(b)).collect();
         let later = case.calls.iter().skip(i + 1).find_map(|c| Some((c, turn_with_call(&c.request, id)?)));
         let Some((later, turn)) = later.filter(|(c, _)| c.asks_for_thinking()) else { continue };
         let sent_back: Vec<&Value> = turn.iter().filter(|b| is_signed_thinking(b)).collect();
         let same = issued.len() == sent_back.len()
-            && issued.iter().zip(&sent_back).all(|(a, b)| a["thinking"] == b["thinking"] && a["signature"] == b["signature"]);
+            && issued
+                .iter()
+                .zip(&sent_back)
+                .all(|(a, b)| a["thinking"] == b["thinking"] && a["signature"] == b["signature"]);
         if !same {
             let message = format!(
                 "{} brought {} signed thinking blocks with the tool call {id}, {} sends back {}{}",
@@ -223,7 +226,8 @@ pub(super) fn agent_not_run(case: &Case<'_>) -> Vec<Found> {
         }
         return vec![Found::new(case.author(), "no answer launches the sub-agent").cite(place)];
     };
-    let finished = |c: &&Call<'_>| c.answer().is_some_and(|a| a.finished && a.stop_reason.as_deref() == Some("end_turn"));
+    let finished =
+        |c: &&Call<'_>| c.answer().is_some_and(|a| a.finished && a.stop_reason.as_deref() == Some("end_turn"));
     let from_agent: Vec<&Call<'_>> = case.calls.iter().filter(|c| c.by_agent).collect();
     let cited = case.calls[launch.call].cite();
     if from_agent.is_empty() {
@@ -255,8 +259,10 @@ pub(super) fn compact_not_done(case: &Case<'_>) -> Vec<Found> {
     let Some((call, _)) = summary(case) else {
         return vec![Found::new(Suspect::Client, "no answered compaction request was seen").cite(place)];
     };
-    let boundary = case.transcript.system("compact_boundary").any(|l| l.value["compact_metadata"]["trigger"] == "manual");
-    let failed = case.transcript.system("status").any(|l| l.value["compact_result"].as_str().is_some_and(|r| r != "success"));
+    let boundary =
+        case.transcript.system("compact_boundary").any(|l| l.value["compact_metadata"]["trigger"] == "manual");
+    let failed =
+        case.transcript.system("status").any(|l| l.value["compact_result"].as_str().is_some_and(|r| r != "success"));
     if boundary && !failed {
         return Vec::new();
     }
@@ -300,7 +306,10 @@ pub(super) fn answer_missing(case: &Case<'_>) -> Vec<Found> {
     if case.transcript.last_result(launch).is_some() {
         return Vec::new();
     }
-    vec![Found::new(Suspect::Client, "the client ended with exit code 0 and without a result line").cite(format!("launch {launch}"))]
+    vec![
+        Found::new(Suspect::Client, "the client ended with exit code 0 and without a result line")
+            .cite(format!("launch {launch}")),
+    ]
 }
 
 pub(super) fn answer_wrong(case: &Case<'_>) -> Vec<Found> {

@@ -9,7 +9,7 @@ mod stream;
 mod wire;
 
 use crate::case::Case;
-use crate::finding::{Severity, Suspect};
+use crate::finding::{Finding, Severity, Suspect};
 use crate::verdict::Classification;
 
 /// One rule.
@@ -76,8 +76,31 @@ pub fn rule(code: &str) -> Option<&'static Rule> {
 
 use Severity::{Broken, Degraded, Note};
 
+/// The code of what ccsmoke itself could not carry out.
+const HARNESS_ERROR: &str = "harness-error";
+
+/// The finding for a cell that ccsmoke itself could not carry out, so that no evidence exists.
+pub fn harness_error(words: &str) -> Finding {
+    Finding {
+        code: HARNESS_ERROR.to_owned(),
+        severity: Broken,
+        suspect: Suspect::Harness,
+        message: words.to_owned(),
+        cites: Vec::new(),
+    }
+}
+
 /// All rules, causes first.
 pub static RULES: &[Rule] = &[
+    Rule {
+        code: HARNESS_ERROR,
+        name: "ccsmoke could not carry the cell out",
+        severity: Broken,
+        what: "Errors of ccsmoke's own: no workspace, no port, no space for evidence.",
+        why: "Nothing was tested.",
+        advice: "The message says what failed; mend it and run again.",
+        check: |_| Vec::new(),
+    },
     Rule {
         code: "client-not-started",
         name: "The client could not be started",

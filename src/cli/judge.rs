@@ -1,0 +1,176 @@
+//! `ccsmoke judge`: stored evidence judged again with the rules of today, or captured text judged by text alone. Nothing is
+//! launched.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Exit, FailOn, Failure, Format, ProbesFolder, to_stdout};
+use crate::judge::judge;
+use crate::judge_text::{JudgeTextError, judge_lines};
+use crate::probes::ProbeSet;
+use crate::report::store::{read_evidence, read_report};
+use crate::report::MatrixReport;
+use crate::report::terminal::{self, Colours};
+use crate::verdict::Outcome;
+use crate::world::World;
+
+/// Arguments of `ccsmoke judge`.
+#[derive(Debug, Args)]
+pub struct JudgeArgs {
+    /// A matrix report, an evidence.json, or a results folder (its newest report)
+    #[arg(value_name = "RESULTS", required_unless_present = "text", conflicts_with = "text")]
+    results: Option<PathBuf>,
+    /// Judge captured text instead: a file with one JSON object a line (stdout, stderr, log_delta, marker, returncode,
+    /// timed_out, requires_*), or - for standard input; prints one JSON line each
+    #[arg(long, value_name = "CASES.jsonl")]
+    text: Option<PathBuf>,
+    #[command(flatten)]
+    probes: ProbesFolder,
+    /// What makes the exit code 1
+    #[arg(long, value_enum, default_value_t = FailOn::Regression)]
+    fail_on: FailOn,
+    /// How to print the verdicts
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// Runs `ccsmoke judge`.
+pub(super) fn main(args: &JudgeArgs, world: &World) -> Result<Exit, Failure> {
+    let set = args.probes.read(world)?;
+    match (&args.text, &args.results) {
+        (Some(cases), _) => text(&set, cases),
+        (None, Some(results)) => again(args, &set, results, world.colours()),
+        (None, None) => Err(Failure::usage("name the results to judge, or --text FILE")),
+    }
+}
+
+fn text(set: &ProbeSet, cases: &Path) -> Result<Exit, Failure> {
+    let output = BufWriter::new(std::io::stdout().lock());
+    let judged = if cases == Path::new("-") {
+        judge_lines(&set.rules, "standard input", std::io::stdin().lock(), output)
+    } else {
+        let name = cases.display().to_string();
+        let file = File::open(cases).map_err(|e| Failure::usage(format!("{name}: cannot be read: {e}")))?;
+        judge_lines(&set.rules, &name, BufReader::new(file), output)
+    };
+    match judged {
+        Ok(0) => Err(Failure::nothing("there was no case to judge")),
+        // Whoever reads our output may stop reading, as `head` does.
+        Ok(_) | Err(JudgeTextError::Write(_)) => Ok(Exit::Good),
+        Err(e) => Err(Failure::usage(e)),
+    }
+}
+
+/// The newest report of a folder, by its name's time, or the path itself.
+fn newest(results: &Path) -> Result<PathBuf, Failure> {
+    if !results.is_dir() {
+        return Ok(results.to_owned());
+    }
+    let unreadable = |e: std::io::Error| Failure::usage(format!("{}: cannot be read: {e}", results.display()));
+    let mut reports = Vec::new();
+    for entry in std::fs::read_dir(results).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if let Some((rest, _)) = name.split_once(".json").filter(|(rest, _)| rest.contains("-matrix-")) {
+            let time = rest.rsplit('-').next().and_then(|t| t.parse::<i64>().ok()).unwrap_or(0);
+            reports.push((time, path));
+        }
+    }
+    reports.sort();
+    let none = || Failure::nothing(format!("{}: holds no matrix report (*-matrix-*.json)", results.display()));
+    reports.pop().map(|(_, path)| path).ok_or_else(none)
+}
+
+fn again(args: &JudgeArgs, set: &ProbeSet, results: &Path, colours: Colours) -> Result<Exit, Failure> {
+    if results.file_name().is_some_and(|n| n == "evidence.json") {
+        return one(args, set, results);
+    }
+    let path = newest(results)?;
+    let mut report = read_report(&path).map_err(Failure::usage)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut changed = Vec::new();
+    for row in &mut report.outcomes {
+        let probe = set.get(&row.probe).ok_or_else(|| {
+            Failure::usage(format!("the report speaks of a probe {:?}, which is not among these; see --probes", row.probe))
+        })?;
+        // A cell that could not be carried out left no evidence: its verdict stands.
+        let evidence_path = folder.join(&row.evidence_path);
+        if !evidence_path.exists() && row.findings.iter().any(|f| f.code == "harness-error") {
+            continue;
+        }
+        let evidence = read_evidence(&evidence_path).map_err(Failure::usage)?;
+        let verdict = judge(&set.rules, probe, &evidence);
+        if verdict.classification != row.classification {
+            changed.push(format!("{} {}: {} → {}", row.full_model, row.feature, row.classification, verdict.classification));
+        }
+        row.outcome = verdict.outcome;
+        row.classification = verdict.classification;
+        row.text_verdict = verdict.text_verdict;
+        row.findings = verdict.findings;
+        row.token_evidence = verdict.token_evidence;
+        row.request_count = verdict.request_count;
+        row.usage = verdict.usage;
+        row.cost_usd = verdict.cost_usd;
+    }
+    match args.format {
+        Format::Json => {
+            for row in &report.outcomes {
+                to_stdout(&format!("{}\n", json!(row)));
+            }
+        }
+        Format::Human => {
+            to_stdout(&terminal::render(&report, &path.to_string_lossy(), colours));
+            for line in &changed {
+                to_stdout(&format!("judged otherwise than stored: {}\n", terminal::printable(line)));
+            }
+        }
+    }
+    Ok(exit_for(&report, args.fail_on))
+}
+
+fn one(args: &JudgeArgs, set: &ProbeSet, path: &Path) -> Result<Exit, Failure> {
+    let evidence = read_evidence(path).map_err(Failure::usage)?;
+    let name = &evidence.cell.probe;
+    let probe = set
+        .get(name)
+        .ok_or_else(|| Failure::usage(format!("the evidence is of a probe {name:?}, which is not among these; see --probes")))?;
+    let verdict = judge(&set.rules, probe, &evidence);
+    let line = json!({
+        "probe": name, "full_model": evidence.cell.full_model, "outcome": verdict.outcome,
+        "classification": verdict.classification, "findings": verdict.findings, "text_verdict": verdict.text_verdict,
+        "token_evidence": verdict.token_evidence, "request_count": verdict.request_count, "usage": verdict.usage,
+    });
+    to_stdout(&match args.format {
+        Format::Json => format!("{line}\n"),
+        Format::Human => format!("{line:#}\n"),
+    });
+    let failed = match args.fail_on {
+        FailOn::Never => false,
+        FailOn::Any => verdict.outcome == Outcome::Failed,
+        FailOn::Regression => verdict.classification.is_regression(),
+    };
+    Ok(if failed { Exit::Regression } else { Exit::Good })
+}
+
+/// The exit code that a report deserves.
+pub(super) fn exit_for(report: &MatrixReport, fail_on: FailOn) -> Exit {
+    let any = |outcome: Outcome| report.outcomes.iter().any(|r| r.outcome == outcome);
+    let failed = match fail_on {
+        FailOn::Never => false,
+        FailOn::Any => any(Outcome::Failed),
+        FailOn::Regression => report.outcomes.iter().any(|r| r.classification.is_regression()),
+    };
+    if report.interrupted {
+        Exit::Interrupted
+    } else if failed {
+        Exit::Regression
+    } else if any(Outcome::Passed) || any(Outcome::Failed) {
+        Exit::Good
+    } else {
+        Exit::Nothing
+    }
+}

@@ -1,0 +1,240 @@
+//! The command line: what can be typed, and what the exit codes mean.
+
+pub mod judge;
+pub mod progress;
+pub mod run;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::file_error::FileError;
+use crate::probes::ProbeSet;
+use crate::report::{explain, terminal};
+use crate::world::World;
+
+/// What ccsmoke's exit codes mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything was done, and nothing that `--fail-on` names was found.
+    Good = 0,
+    /// Something that `--fail-on` names was found.
+    Regression = 1,
+    /// The command line, a file, a folder or a port cannot be used as asked.
+    Usage = 2,
+    /// Nothing could be judged, or nothing ran.
+    Nothing = 3,
+    /// The run was interrupted; the report holds what was done.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0    everything was done, and nothing that --fail-on names was found
+  1    something that --fail-on names was found (by default a regression: product_failure or harness_bug)
+  2    the command line, a file, a folder or a port cannot be used as asked
+  3    nothing could be judged, or nothing ran
+  130  the run was interrupted; the report holds what was done";
+
+/// Runs the real Claude Code CLI through an LLM gateway, records the wire, and says what broke and who broke it.
+#[derive(Debug, Parser)]
+#[command(name = "ccsmoke", version, after_help = EXIT_CODES, max_term_width = 120)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the probes and write a matrix report
+    #[command(after_help = EXIT_CODES)]
+    Run(run::RunArgs),
+    /// List the probes, after checking their files
+    Probes(ProbesArgs),
+    /// Judge stored results again, or captured text
+    #[command(after_help = EXIT_CODES)]
+    Judge(judge::JudgeArgs),
+    /// Say what a finding's code means
+    Explain(ExplainArgs),
+}
+
+#[derive(Debug, Args)]
+struct ProbesArgs {
+    #[command(flatten)]
+    folder: ProbesFolder,
+    /// How to list them
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+struct ExplainArgs {
+    /// The code; without one, all are listed
+    code: Option<String>,
+}
+
+/// Where the probes are.
+#[derive(Debug, Clone, Args)]
+pub struct ProbesFolder {
+    /// Take the probe files of this folder [default: ./probes when it has a rules.toml, else the built-in ones]
+    #[arg(long = "probes", value_name = "DIR")]
+    folder: Option<PathBuf>,
+}
+
+/// For whom output is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text for people
+    Human,
+    /// One JSON value a line for programs
+    Json,
+}
+
+/// What makes a command fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// A regression: `product_failure` or `harness_bug`
+    Regression,
+    /// Any failed cell
+    Any,
+    /// Nothing
+    Never,
+}
+
+/// A message for the person at standard error, and the exit code that goes with it.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    fn usage(message: impl std::fmt::Display) -> Self {
+        Self { exit: Exit::Usage, message: message.to_string() }
+    }
+
+    fn nothing(message: impl std::fmt::Display) -> Self {
+        Self { exit: Exit::Nothing, message: message.to_string() }
+    }
+}
+
+impl ProbesFolder {
+    /// Reads the probes.
+    fn read(&self, world: &World) -> Result<ProbeSet, Failure> {
+        let here = world.folder.join("probes");
+        let read = match &self.folder {
+            Some(folder) => ProbeSet::read(folder),
+            // Named as a person in that folder would name it.
+            None if here.join("rules.toml").is_file() => ProbeSet::read(Path::new("probes")),
+            None => ProbeSet::built_in(),
+        };
+        read.map_err(|errors| Failure::usage(all(&errors)))
+    }
+}
+
+fn all(errors: &[FileError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n")
+}
+
+/// Runs the command line.
+pub fn main(world: &World) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version are good; anything else is clap's own message, which names the argument and the way out.
+            let exit = if e.use_stderr() { Exit::Usage } else { Exit::Good };
+            drop(e.print());
+            return exit.into();
+        }
+    };
+    let done = match cli.command {
+        Command::Run(args) => run::main(&args, world),
+        Command::Probes(args) => probes(&args, world),
+        Command::Judge(args) => judge::main(&args, world),
+        Command::Explain(args) => explain_code(&args),
+    };
+    match done {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            let lines: Vec<String> = failure.message.lines().map(terminal::printable).collect();
+            to_stderr(&format!("error: {}\n", lines.join("\n")));
+            failure.exit.into()
+        }
+    }
+}
+
+/// Writes to standard output. A reader that went away, as `head` does, is no error of ours.
+fn to_stdout(text: &str) {
+    drop(std::io::stdout().lock().write_all(text.as_bytes()));
+}
+
+fn to_stderr(text: &str) {
+    drop(std::io::stderr().lock().write_all(text.as_bytes()));
+}
+
+fn probes(args: &ProbesArgs, world: &World) -> Result<Exit, Failure> {
+    let set = args.folder.read(world)?;
+    if set.probes.is_empty() {
+        return Err(Failure::nothing("the folder holds no probe file (NAME.toml)"));
+    }
+    let widest = set.probes.iter().map(|p| p.id.len()).max().unwrap_or(0);
+    let mut out = String::new();
+    for probe in &set.probes {
+        match args.format {
+            Format::Human => {
+                out.push_str(&terminal::printable(&format!("{:<widest$}  {}", probe.id, probe.title)));
+                out.push('\n');
+            }
+            Format::Json => {
+                let line = serde_json::json!({
+                    "probe": probe.id, "title": probe.title, "path": probe.path, "tools": probe.tools,
+                    "launches": probe.launch.len(), "needs": probe.expect.needs,
+                });
+                out.push_str(&format!("{line}\n"));
+            }
+        }
+    }
+    to_stdout(&out);
+    Ok(Exit::Good)
+}
+
+fn explain_code(args: &ExplainArgs) -> Result<Exit, Failure> {
+    let Some(code) = &args.code else {
+        to_stdout(&explain::list());
+        return Ok(Exit::Good);
+    };
+    match crate::rules::rule(code) {
+        Some(rule) => {
+            to_stdout(&explain::explain(rule));
+            Ok(Exit::Good)
+        }
+        None => {
+            let near = explain::similar(code);
+            let hint = if near.is_empty() {
+                "`ccsmoke explain` lists all".to_owned()
+            } else {
+                format!("did you mean {}? `ccsmoke explain` lists all", near.join(" or "))
+            };
+            Err(Failure::usage(format!("no finding has the code {code:?}; {hint}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,231 @@
+//! `ccsmoke run`: everything is checked before anything is started; then the cells run, and the report is told of.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::judge::exit_for;
+use super::progress::{Liveness, Progress};
+use super::{Exit, FailOn, Failure, Format, ProbesFolder, to_stdout};
+use crate::cell::{CellPlan, Limits, Rig};
+use crate::client::{self, Client};
+use crate::probe::Probe;
+use crate::probes::ProbeSet;
+use crate::redact::Redactor;
+use crate::report::store::RunFiles;
+use crate::report::{CliFacts, HostFacts, terminal};
+use crate::run::{Event, RunOptions, run};
+use crate::target::{Target, base_url};
+use crate::world::World;
+
+/// Arguments of `ccsmoke run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Run this probe only (repeatable) [default: all]
+    #[arg(long = "probe", value_name = "NAME")]
+    probes: Vec<String>,
+    #[command(flatten)]
+    folder: ProbesFolder,
+    /// Ask for this model (repeatable): an alias or a full name, with or without `provider/` [default: sonnet]
+    #[arg(long = "model", value_name = "NAME")]
+    models: Vec<String>,
+    /// Launch this claude binary [default: claude on PATH, else a pinned version fetched through npm]
+    #[arg(long, value_name = "PATH", conflicts_with = "cli")]
+    claude: Option<PathBuf>,
+    /// Launch this version of Claude Code, fetched through npm once (repeatable; `latest` is allowed)
+    #[arg(long, value_name = "VERSION")]
+    cli: Vec<String>,
+    /// Test the gateway at this base URL instead of the embedded scripted provider
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// The name of the gateway at --url in reports
+    #[arg(long, value_name = "NAME", requires = "url", default_value = "gateway")]
+    target: String,
+    /// The variable that holds the credential for --url; the client never sees it
+    #[arg(long, value_name = "VARIABLE", requires = "url")]
+    auth_token_env: Option<String>,
+    /// The log file of the gateway at --url; what each cell appends to it is read
+    #[arg(long, value_name = "FILE", requires = "url")]
+    gateway_log: Option<PathBuf>,
+    /// The port of the embedded provider; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 0, conflicts_with = "url")]
+    provider_port: u16,
+    /// How many cells may be alive at once [default: what the memory holds]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Seconds after which a launch of the client is ended
+    #[arg(long, value_name = "SECONDS", default_value_t = 45, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
+    /// Requests after which a cell is stopped as a runaway
+    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..))]
+    max_requests: u32,
+    /// How often a cell is tried again whose failure describes the world and not the product
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    retries: usize,
+    /// What makes the exit code 1
+    #[arg(long, value_enum, default_value_t = FailOn::Regression)]
+    fail_on: FailOn,
+    /// The folder of reports and evidence
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    results: PathBuf,
+    /// The name of this worker in the report and its file name
+    #[arg(long, value_name = "NAME", default_value = "main", value_parser = worker_name)]
+    worker: String,
+    /// How to tell of the run: text for people, or one JSON event a line
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    message_format: Format,
+}
+
+fn worker_name(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    if text.is_empty() || text.len() > 40 || !text.chars().all(plain) || text.starts_with('.') {
+        return Err("a worker's name has 1 to 40 letters, digits, `_` or `.`".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Runs `ccsmoke run`.
+pub(super) fn main(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(world.cores.clamp(1, 4))
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::nothing(format!("no runtime could be started: {e}")))?;
+    let done = runtime.block_on(all(args, world));
+    // Blocking reads of hostile pipes must not hold the exit up.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
+}
+
+async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
+    let live = match (args.message_format, world.stderr_is_terminal) {
+        (Format::Json, _) => Liveness::Silent,
+        (Format::Human, true) => Liveness::Terminal,
+        (Format::Human, false) => Liveness::Plain,
+    };
+    let mut progress = Progress::new(live);
+    let set = args.folder.read(world)?;
+    let probes = chosen(&set, &args.probes)?;
+    let target = target(args, world)?;
+    let redactor = Redactor::new(world.variables()).map_err(Failure::usage)?;
+
+    let cancel = CancellationToken::new();
+    let signals = tokio::spawn(cancel_on_signal(cancel.clone()));
+    let clients = tokio::select! {
+        found = clients(args, world, &progress) => found?,
+        () = cancel.cancelled() => return Ok(Exit::Interrupted),
+    };
+    let started_at = jiff::Timestamp::now();
+    let files = RunFiles::create(&args.results, &args.worker, started_at.as_second()).map_err(Failure::usage)?;
+
+    let options = RunOptions {
+        worker: args.worker.clone(),
+        jobs: args.jobs.map_or_else(|| world.cells_in_memory(), usize::from),
+        retries: args.retries,
+        started_at,
+        target: target.name().to_owned(),
+        clients: clients.iter().map(|c| CliFacts { version: c.version.clone(), sha256: c.sha256.clone() }).collect(),
+        host: HostFacts {
+            os: std::env::consts::OS.to_owned(),
+            arch: std::env::consts::ARCH.to_owned(),
+            cores: world.cores,
+        },
+    };
+    let plan = plan(&target.models(&args.models), &clients, &probes);
+    let limits = Limits { timeout: Duration::from_secs(args.timeout), max_requests: args.max_requests };
+    let rig = Rig::start(target, set.rules, redactor, files, limits, Semaphore::new(world.cores), world)
+        .await
+        .map_err(Failure::usage)?;
+
+    let (tell, mut events) = mpsc::unbounded_channel::<Event>();
+    let running = run(Arc::new(rig), plan, options, tell, cancel);
+    let telling = async {
+        while let Some(event) = events.recv().await {
+            progress.show(&event);
+            if args.message_format == Format::Json {
+                if let Ok(line) = serde_json::to_string(&event) {
+                    to_stdout(&format!("{line}\n"));
+                }
+            }
+        }
+    };
+    let (done, ()) = tokio::join!(running, telling);
+    signals.abort();
+    let (report, path) = done.map_err(Failure::usage)?;
+    if args.message_format == Format::Human {
+        to_stdout(&terminal::render(&report, &path.to_string_lossy(), world.colours()));
+    }
+    Ok(exit_for(&report, args.fail_on))
+}
+
+/// The probes that were asked for, or all.
+fn chosen(set: &ProbeSet, asked: &[String]) -> Result<Vec<Arc<Probe>>, Failure> {
+    if set.probes.is_empty() {
+        return Err(Failure::nothing("there is no probe file (NAME.toml)"));
+    }
+    if asked.is_empty() {
+        return Ok(set.probes.iter().cloned().map(Arc::new).collect());
+    }
+    let known = || set.probes.iter().map(|p| p.id.as_str()).collect::<Vec<_>>().join(", ");
+    let mut probes: Vec<Arc<Probe>> = Vec::new();
+    for name in asked {
+        let probe = set
+            .get(name)
+            .ok_or_else(|| Failure::usage(format!("there is no probe {name:?}; there are {}", known())))?;
+        if !probes.iter().any(|p| p.id == probe.id) {
+            probes.push(Arc::new(probe.clone()));
+        }
+    }
+    Ok(probes)
+}
+
+fn target(args: &RunArgs, world: &World) -> Result<Target, Failure> {
+    let Some(text) = &args.url else { return Ok(Target::Embedded { port: args.provider_port }) };
+    let url = base_url(text).map_err(|e| Failure::usage(format!("--url cannot be used: {e}")))?;
+    if let Some(name) = &args.auth_token_env {
+        if world.variable(name).is_none_or(str::is_empty) {
+            return Err(Failure::usage(format!("--auth-token-env {name}: the variable is not set, or empty, or not UTF-8")));
+        }
+    }
+    Ok(Target::Running {
+        name: args.target.clone(),
+        url,
+        auth_token_env: args.auth_token_env.clone(),
+        log: args.gateway_log.clone(),
+    })
+}
+
+fn plan(models: &[crate::target::Model], clients: &[Arc<Client>], probes: &[Arc<Probe>]) -> Vec<CellPlan> {
+    let mut plan = Vec::new();
+    for model in models {
+        for client in clients {
+            for probe in probes {
+                plan.push(CellPlan { probe: Arc::clone(probe), client: Arc::clone(client), model: model.clone() });
+            }
+        }
+    }
+    plan
+}
+
+/// Cancels at the first interrupt or termination; at the second one the program ends at once, and the supervisors, whose
+/// control channels then close, end every client.
+async fn cancel_on_signal(cancel: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return;
+    };
+    for again in [false, true] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if again {
+            std::process::exit(i32::from(Exit::Interrupted as u8));
+        }
+        cancel.cancel();
+    }
+}

@@ -1,0 +1,263 @@
+//! A run: cells in parallel, rows in the order of the plan, events as they come, a report whole at the end, also when the
+//! run was interrupted.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+use thiserror::Error;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cell::{CellPlan, Rig};
+use crate::judge::text_input;
+use crate::report::store::{RunFiles, StoreError};
+use crate::report::{Attempt, CliFacts, HostFacts, MatrixReport, OutcomeRow, SCHEMA_VERSION, excerpt, seconds};
+use crate::rules;
+use crate::verdict::{Classification, Outcome, TextVerdict, Usage, Verdict};
+
+/// What happens in a run. The core emits these; terminals and programs consume them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The run begins.
+    RunStarted {
+        /// Every cell of the plan, as `model feature cli_version`.
+        cells: Vec<String>,
+    },
+    /// A cell's client is started.
+    CellStarted {
+        /// The cell.
+        cell: String,
+        /// Which attempt it is, from 1.
+        attempt: usize,
+    },
+    /// A cell is judged, after its last attempt.
+    CellFinished {
+        /// The cell.
+        cell: String,
+        /// Its row in the report.
+        row: Box<OutcomeRow>,
+    },
+    /// The report is written.
+    RunFinished {
+        /// Its path.
+        report: PathBuf,
+    },
+}
+
+/// How a run goes.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The name of this worker, for the report.
+    pub worker: String,
+    /// How many cells may be alive at once.
+    pub jobs: usize,
+    /// How often a cell is tried again whose failure describes the world.
+    pub retries: usize,
+    /// When the run began.
+    pub started_at: jiff::Timestamp,
+    /// The target's name, for the report.
+    pub target: String,
+    /// The clients, for the report.
+    pub clients: Vec<CliFacts>,
+    /// The machine, for the report.
+    pub host: HostFacts,
+}
+
+/// Why a run could not be carried out or told of.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The report or its folder cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Runs the cells and writes the report.
+///
+/// # Errors
+/// The report cannot be written. What goes wrong with a cell is a row, never an error.
+pub async fn run(
+    rig: Arc<Rig>,
+    plan: Vec<CellPlan>,
+    options: RunOptions,
+    events: mpsc::UnboundedSender<Event>,
+    cancel: CancellationToken,
+) -> Result<(MatrixReport, PathBuf), RunError> {
+    let clock = std::time::Instant::now();
+    // Nobody may be listening; a run goes on without.
+    let tell = |event: Event| drop(events.send(event));
+    let names: Vec<String> = plan.iter().map(CellPlan::name).collect();
+    tell(Event::RunStarted { cells: names.clone() });
+
+    let rows = run_cells(&rig, plan, &options, &events, &cancel).await;
+
+    let models: BTreeSet<String> = rows.iter().flatten().map(|r| r.full_model.clone()).collect();
+    let not_run = names.iter().zip(&rows).filter(|(_, row)| row.is_none()).map(|(name, _)| name.clone()).collect();
+    let report = MatrixReport {
+        ccsmoke_version: env!("CARGO_PKG_VERSION").to_owned(),
+        schema_version: SCHEMA_VERSION,
+        started_at: options.started_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        duration_s: seconds(u64::try_from(clock.elapsed().as_micros()).unwrap_or(u64::MAX)),
+        worker_id: options.worker,
+        target: options.target,
+        models: models.into_iter().collect(),
+        cli: options.clients,
+        host: options.host,
+        interrupted: cancel.is_cancelled(),
+        not_run,
+        outcomes: rows.into_iter().flatten().collect(),
+    };
+    let path = rig.files.write_report(&report, &rig.redactor)?;
+    tell(Event::RunFinished { report: path.clone() });
+    Ok((report, path))
+}
+
+/// Runs every cell; a row is `None` when its cell was not run to its end.
+async fn run_cells(
+    rig: &Arc<Rig>,
+    plan: Vec<CellPlan>,
+    options: &RunOptions,
+    events: &mpsc::UnboundedSender<Event>,
+    cancel: &CancellationToken,
+) -> Vec<Option<OutcomeRow>> {
+    let mut rows: Vec<Option<OutcomeRow>> = plan.iter().map(|_| None).collect();
+    let mut order: Vec<(usize, CellPlan)> = plan.into_iter().enumerate().collect();
+    // The longest cells first, so that none of them is left over at the end while cores are idle.
+    order.sort_by_key(|(i, cell)| (std::cmp::Reverse(cell.weight()), *i));
+    let alive = Arc::new(Semaphore::new(options.jobs.max(1)));
+    let mut running = JoinSet::new();
+    let mut places = HashMap::new();
+    for (i, cell) in order {
+        let permit = tokio::select! {
+            biased;
+            () = cancel.cancelled() => break,
+            permit = Arc::clone(&alive).acquire_owned() => permit,
+        };
+        let (rig, events, cancel, retries) = (Arc::clone(rig), events.clone(), cancel.clone(), options.retries);
+        let place = (i, cell.clone());
+        let task = running.spawn(async move {
+            let row = run_cell(&rig, &cell, retries, &events, &cancel).await;
+            drop(permit);
+            row
+        });
+        places.insert(task.id(), place);
+    }
+    while let Some(joined) = running.join_next_with_id().await {
+        let (id, row) = match joined {
+            Ok(ended) => ended,
+            // A cell that panics is a mistake of ours; the others go on.
+            Err(panic) => {
+                let words = format!("ccsmoke panicked while it ran this cell: {panic}");
+                let cell = places.get(&panic.id()).map(|(_, cell)| cell);
+                (panic.id(), cell.map(|cell| self::row(cell, &harness_error(&words))))
+            }
+        };
+        if let Some((i, _)) = places.get(&id) {
+            rows[*i] = row;
+        }
+    }
+    rows
+}
+
+async fn run_cell(
+    rig: &Rig,
+    cell: &CellPlan,
+    retries: usize,
+    events: &mpsc::UnboundedSender<Event>,
+    cancel: &CancellationToken,
+) -> Option<OutcomeRow> {
+    let mut attempts = Vec::new();
+    loop {
+        let attempt = attempts.len() + 1;
+        drop(events.send(Event::CellStarted { cell: cell.name(), attempt }));
+        let evidence_path = rig.files.evidence_path(&cell.name(), attempt);
+        let result = rig.attempt(cell, &evidence_path, cancel).await;
+        if cancel.is_cancelled() {
+            return None;
+        }
+        let (mut row, verdict) = match result {
+            Ok((evidence, verdict)) => {
+                let text = text_input(&cell.probe, &evidence);
+                let mut row = row(cell, &verdict);
+                row.duration_s = seconds(evidence.launches.iter().map(|l| l.duration_us).sum());
+                row.cli_returncode = text.returncode;
+                row.log_path = Some(match &evidence.log.path {
+                    Some(path) => path.clone(),
+                    None => evidence_path.replace("evidence.json", "tap.log"),
+                });
+                row.stdout_excerpt = excerpt(&text.stdout);
+                row.stderr_excerpt = excerpt(&text.stderr);
+                row.log_excerpt = excerpt(&text.log_delta);
+                (row, verdict)
+            }
+            Err(words) => {
+                let verdict = harness_error(&words);
+                (row(cell, &verdict), verdict)
+            }
+        };
+        row.evidence_path.clone_from(&evidence_path);
+        attempts.push(Attempt {
+            outcome: verdict.outcome,
+            classification: verdict.classification,
+            duration_s: row.duration_s,
+            evidence_path,
+        });
+        // A regression is a finding about the product: no later attempt takes it back.
+        let again = verdict.outcome == Outcome::Failed && !verdict.classification.is_regression();
+        if again && attempts.len() <= retries {
+            continue;
+        }
+        row.attempts = attempts;
+        drop(events.send(Event::CellFinished { cell: cell.name(), row: Box::new(row.clone()) }));
+        return Some(row);
+    }
+}
+
+fn row(cell: &CellPlan, verdict: &Verdict) -> OutcomeRow {
+    OutcomeRow {
+        model: cell.model.name.clone(),
+        full_model: cell.model.full_name.clone(),
+        source: cell.model.source.clone(),
+        feature: cell.probe.id.clone(),
+        probe: cell.probe.id.clone(),
+        cli_version: cell.client.version.clone(),
+        outcome: verdict.outcome,
+        classification: verdict.classification,
+        text_verdict: verdict.text_verdict.clone(),
+        findings: verdict.findings.clone(),
+        duration_s: 0.0,
+        cli_returncode: None,
+        token_evidence: verdict.token_evidence.clone(),
+        request_count: verdict.request_count,
+        usage: verdict.usage,
+        cost_usd: verdict.cost_usd,
+        attempts: Vec::new(),
+        log_path: None,
+        evidence_path: String::new(),
+        stdout_excerpt: String::new(),
+        stderr_excerpt: String::new(),
+        log_excerpt: String::new(),
+    }
+}
+
+/// The verdict on a cell that ccsmoke itself could not carry out.
+fn harness_error(words: &str) -> Verdict {
+    Verdict {
+        outcome: Outcome::Failed,
+        classification: Classification::HarnessBug,
+        findings: vec![rules::harness_error(words)],
+        request_count: 0,
+        token_evidence: crate::text_evidence::TokenEvidence::default(),
+        text_verdict: TextVerdict {
+            outcome: Outcome::Failed,
+            classification: Classification::HarnessBug,
+            rule: "nothing-was-captured".to_owned(),
+        },
+        usage: Usage::default(),
+        cost_usd: None,
+    }
+}
+

@@ -1,0 +1,150 @@
+//! What stands at the other end of the client tap: the scripted provider itself, or an address that somebody else serves.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+use url::Url;
+
+/// The default model, by the alias that every client version knows.
+pub const DEFAULT_MODEL: &str = "sonnet";
+
+/// A target as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// The embedded scripted provider, without a gateway.
+    Embedded {
+        /// The port to listen on; 0 takes a free one.
+        port: u16,
+    },
+    /// A running gateway, or a provider's own API.
+    Running {
+        /// Its name in reports.
+        name: String,
+        /// Its base URL, without `/v1/messages`.
+        url: Url,
+        /// The variable that holds its credential.
+        auth_token_env: Option<String>,
+        /// Its log file.
+        log: Option<PathBuf>,
+    },
+}
+
+/// A model under test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model {
+    /// As the client is asked for it.
+    pub name: String,
+    /// `provider/model`.
+    pub full_name: String,
+    /// Where the name came from.
+    pub source: String,
+}
+
+/// Why a base URL cannot be used.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum UrlError {
+    /// It is no URL.
+    #[error("it is not a URL: {0}; give something like http://127.0.0.1:4000")]
+    Invalid(String),
+    /// It is not of a kind that the tap can reach.
+    #[error("the scheme {0:?} is not http or https")]
+    Scheme(String),
+    /// It carries what has no place in a base URL.
+    #[error("it holds {0}, which has no place in a base URL{1}")]
+    Surplus(&'static str, &'static str),
+}
+
+/// Reads a base URL. Nothing of a password in it is repeated in an error.
+///
+/// # Errors
+/// It is not an http(s) URL, or carries a user, a query, a fragment, or a path that the client appends itself.
+pub fn base_url(text: &str) -> Result<Url, UrlError> {
+    let url = Url::parse(text).map_err(|e| UrlError::Invalid(e.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(UrlError::Scheme(url.scheme().to_owned()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(UrlError::Surplus("a user or password", "; name the credential's variable with --auth-token-env"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(UrlError::Surplus("a query or fragment", ""));
+    }
+    if url.path().trim_end_matches('/').ends_with("/v1") || url.path().contains("/v1/messages") {
+        return Err(UrlError::Surplus("/v1", ": the client appends /v1/messages itself"));
+    }
+    Ok(url)
+}
+
+impl Target {
+    /// The target's name in reports.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Embedded { .. } => "scripted",
+            Self::Running { name, .. } => name,
+        }
+    }
+
+    /// The models that were asked for, or the default; a name without a provider gets the target's, duplicates collapse and
+    /// the first wins.
+    pub fn models(&self, asked: &[String]) -> Vec<Model> {
+        let (names, source) = match asked {
+            [] => (vec![DEFAULT_MODEL.to_owned()], "default"),
+            asked => (asked.to_vec(), "command line"),
+        };
+        let mut models: Vec<Model> = Vec::new();
+        for name in names {
+            let full_name = if name.contains('/') { name.clone() } else { format!("{}/{name}", self.name()) };
+            if !models.iter().any(|m| m.full_name == full_name) {
+                let prefix = format!("{}/", self.name());
+                let name = name.strip_prefix(&prefix).unwrap_or(&name).to_owned();
+                models.push(Model { name, full_name, source: source.to_owned() });
+            }
+        }
+        models
+    }
+
+    /// The SCOPE part of markers: the target's name in capital letters and digits.
+    pub fn scope(&self) -> String {
+        let scope: String =
+            self.name().chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).take(12).collect();
+        if scope.is_empty() { "TARGET".to_owned() } else { scope }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_is_refused_for_what_does_not_belong_there_and_never_repeats_a_password() {
+        assert!(base_url("http://127.0.0.1:4000").is_ok());
+        assert!(base_url("https://gateway.example/some/prefix").is_ok());
+        for bad in [
+            "127.0.0.1:4000",
+            "ftp://x",
+            "http://user:hunter2@x",
+            "http://x?k=hunter2",
+            "http://x/v1",
+            "http://x/v1/messages",
+            "",
+        ] {
+            let words = base_url(bad).unwrap_err().to_string();
+            assert!(!words.contains("hunter2"), "{words}");
+        }
+    }
+
+    #[test]
+    fn models_get_their_provider_and_duplicates_collapse() {
+        let target = Target::Embedded { port: 0 };
+        let names = |asked: &[&str]| {
+            let asked: Vec<String> = asked.iter().map(|a| (*a).to_owned()).collect();
+            target.models(&asked).into_iter().map(|m| (m.name, m.full_name)).collect::<Vec<_>>()
+        };
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(names(&[]), [pair("sonnet", "scripted/sonnet")]);
+        assert_eq!(
+            names(&["haiku", "scripted/haiku", "other/haiku"]),
+            [pair("haiku", "scripted/haiku"), pair("other/haiku", "other/haiku")]
+        );
+    }
+}
