@@ -9,3 +9,6 @@ pub mod probe;
 // What we saw.
 pub mod evidence;
 pub mod exchange;
+
+// What we drive.
+pub mod provider;
