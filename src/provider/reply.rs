@@ -88,3 +88,45 @@ impl Body for Reply {
         self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use super::*;
+    use crate::evidence::ProviderRecord;
+    use crate::provider::ledger::Ledger;
+
+    fn poll(reply: &mut Reply) -> Poll<Option<Bytes>> {
+        let frame = Pin::new(reply).poll_frame(&mut Context::from_waker(Waker::noop()));
+        frame.map(|f| f.and_then(|f| f.ok()?.into_data().ok()))
+    }
+
+    #[test]
+    fn the_connection_is_made_to_write_between_chunks_and_delivery_is_noted_with_the_last() {
+        let record = ProviderRecord {
+            turn: None,
+            status: 200,
+            refusal: None,
+            streamed: true,
+            thinking: false,
+            usage: None,
+            blocks: vec![],
+            stop_reason: None,
+            unknown: vec![],
+            delivered: false,
+        };
+        let ledger = Arc::new(Ledger::default());
+        let chunks = ["a", "b"].map(Bytes::from).to_vec();
+        let mut reply = Reply::stream(chunks, Duration::ZERO).noting(ledger.enter(record));
+        assert_eq!(poll(&mut reply), Poll::Ready(Some("a".into())));
+        assert_eq!(poll(&mut reply), Poll::Pending, "nothing is ready, so the connection writes what it has");
+        assert!(!ledger.records()[0].delivered);
+        assert!(!reply.is_end_stream());
+        assert_eq!(poll(&mut reply), Poll::Ready(Some("b".into())));
+        assert!(ledger.records()[0].delivered);
+        assert!(reply.is_end_stream());
+        assert_eq!(poll(&mut reply), Poll::Ready(None));
+    }
+}

@@ -25,7 +25,7 @@ const ALL_BETAS: &str = "claude-code-20250219,context-management-2025-06-27,per-
 /// A memory that holds the turns below.
 fn issued() -> Issued {
     let issued = Issued::with_key([7; 32]);
-    for turn in [plain_call(), thinking_call(), interleaved()] {
+    for turn in [plain_call(), thinking_call(), interleaved(), unsigned_call()] {
         issued.remember(turn.as_array().unwrap());
     }
     issued
@@ -53,6 +53,11 @@ fn plain_call() -> Value {
 
 fn thinking_call() -> Value {
     json!([thought("look"), call("a")])
+}
+
+/// What only a script says that wants to see what becomes of it.
+fn unsigned_call() -> Value {
+    json!([{"type": "thinking", "thinking": "look", "signature": ""}, call("u")])
 }
 
 fn interleaved() -> Value {
@@ -364,6 +369,7 @@ fn signatures() -> Vec<Row> {
         row(invalid, later(json!([altered("signature", ""), text("x")])), genuine()),
         row(invalid, later(json!([unsigned.clone(), text("x")])), genuine()),
         row(invalid, latest(json!([altered("signature", ""), call("a")]), "a"), latest(thinking_call(), "a")),
+        row(invalid, latest(unsigned_call(), "u"), latest(json!([call("u")]), "u")),
         row(invalid, latest(json!([unsigned, call("a")]), "a"), latest(json!([call("a")]), "a")),
         row(
             "messages.1.content.0: Invalid `data` in `redacted_thinking` block",

@@ -61,7 +61,8 @@ fn signatures(request: &Request<'_>, turn: &RoleTurn<'_>, as_issued: Option<&[Va
             _ => true,
         };
         if !genuine {
-            let of_this_turn = |b: &Value| b["signature"].is_string() && b["signature"] == block.value["signature"];
+            let signature = block.field("signature").filter(|s| !s.is_empty());
+            let of_this_turn = |b: &Value| signature.is_some_and(|s| b["signature"] == s);
             let edited = as_issued.is_some_and(|blocks| blocks.iter().any(of_this_turn));
             return Err(if edited { modified(block) } else { at(block, "Invalid `signature` in `thinking` block") });
         }
