@@ -346,6 +346,10 @@ fn signatures() -> Vec<Row> {
     let later = |turn: Value| thinking("adaptive", talk(&[user("hi"), assistant(turn), user("and?")]));
     let latest =
         |turn: Value, id: &str| thinking("adaptive", talk(&[user("hi"), assistant(turn), user(json!([result(id)]))]));
+    let before_latest = |turn: Value| {
+        let latest = [user("and?"), assistant(thinking_call()), user(json!([result("a")]))];
+        thinking("adaptive", talk(&[&[user("hi"), assistant(turn)], &latest[..]].concat()))
+    };
     let altered = |field: &str, value: &str| {
         let mut block = thought("look");
         block[field] = value.into();
@@ -371,6 +375,12 @@ fn signatures() -> Vec<Row> {
         row(invalid, latest(json!([altered("signature", ""), call("a")]), "a"), latest(thinking_call(), "a")),
         row(invalid, latest(unsigned_call(), "u"), latest(json!([call("u")]), "u")),
         row(invalid, latest(json!([unsigned, call("a")]), "a"), latest(json!([call("a")]), "a")),
+        // Edited under the latest turn's signature, but not in the latest turn.
+        row(
+            invalid,
+            before_latest(json!([altered("thinking", "LOOK"), text("x")])),
+            before_latest(json!([thought("look"), text("x")])),
+        ),
         row(
             "messages.1.content.0: Invalid `data` in `redacted_thinking` block",
             later(json!([{"type": "redacted_thinking", "data": "x"}, text("x")])),
