@@ -4,7 +4,7 @@ use crate::case::Case;
 use crate::evidence::{EndedBy, Evidence};
 use crate::finding::{Finding, Severity, Suspect};
 use crate::probe::{Need, Probe};
-use crate::rules::{Found, RULES};
+use crate::rules::{Found, RULES, Rule};
 use crate::tap_log::tap_log;
 use crate::text_evidence::{TextFacts, TextInput, request_count};
 use crate::text_rules::TextRules;
@@ -19,19 +19,15 @@ pub fn judge(rules: &TextRules, probe: &Probe, evidence: &Evidence) -> Verdict {
     let text_verdict = rules.judge_facts(&facts);
     let case = Case::read(probe, evidence, text_verdict.clone());
 
-    let mut findings = Vec::new();
-    let mut decisive: Option<(Severity, Classification)> = None;
-    for rule in RULES {
-        for found in (rule.check)(&case) {
-            let class = found.class.unwrap_or_else(|| class_of(&case, &found));
-            // Causes stand first in the table, so of equally bad findings the first one decides.
-            if rule.severity > decisive.map_or(Severity::Note, |(severity, _)| severity) {
-                decisive = Some((rule.severity, class));
-            }
-            findings.push(finding(rule.code, rule.severity, found));
-        }
-    }
-    let mut classification = decisive.map_or(Classification::Passed, |(_, class)| class);
+    let mut found: Vec<(&Rule, Found)> =
+        RULES.iter().flat_map(|rule| (rule.check)(&case).into_iter().map(move |found| (rule, found))).collect();
+    // Causes first: what was seen in an earlier exchange, then what stands earlier in the table (the sort is stable).
+    found.sort_by_key(|(_, found)| found.exchange.unwrap_or(u32::MAX));
+    let worst = found.iter().map(|(rule, _)| rule.severity).max().filter(|severity| *severity > Severity::Note);
+    let decisive = found.iter().find(|(rule, _)| Some(rule.severity) == worst);
+    let mut classification = decisive
+        .map_or(Classification::Passed, |(_, found)| found.class.unwrap_or_else(|| class_of(&case, found)));
+    let findings = found.into_iter().map(|(rule, found)| finding(rule.code, rule.severity, found)).collect();
     if text_verdict.classification.is_regression() && !classification.is_regression() {
         classification = text_verdict.classification;
     }

@@ -28,11 +28,14 @@ pub mod verdict;
 // What we drive.
 pub mod launch;
 pub mod log_delta;
+pub mod process;
+pub mod provider;
 pub mod workspace;
 
 // How it goes.
 pub mod judge_text;
 pub mod probes;
+pub mod target;
 pub mod world;
 
 // What we tell.

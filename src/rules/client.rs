@@ -66,7 +66,7 @@ pub(super) fn timeout(case: &Case<'_>) -> Vec<Found> {
         let message = format!("launch {n} outlived {limit} and was ended after {seconds} s, {doing}");
         let finding = Found::new(suspect, message).cite(format!("launch {n}")).class(Classification::ProbeTimeout);
         found.push(match waiting {
-            Some(call) => finding.cite(call.cite()),
+            Some(call) => finding.at(call),
             None => finding,
         });
     }

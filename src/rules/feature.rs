@@ -20,7 +20,7 @@ pub(super) fn tool_not_offered(case: &Case<'_>) -> Vec<Found> {
     missing
         .map(|t| {
             Found::new(Suspect::Client, format!("{} does not offer the tool {t}", first.cite()))
-                .cite(first.cite())
+                .at(first)
                 .class(Classification::HarnessBug)
         })
         .collect()
@@ -32,7 +32,7 @@ pub(super) fn thinking_not_requested(case: &Case<'_>) -> Vec<Found> {
     silent
         .map(|c| {
             Found::new(Suspect::Client, format!("{} does not ask for thinking", c.cite()))
-                .cite(c.cite())
+                .at(c)
                 .cite(case.probe.cite(&wanted.span()))
         })
         .into_iter()
@@ -62,7 +62,7 @@ pub(super) fn thinking_absent(case: &Case<'_>) -> Vec<Found> {
         return Vec::new();
     }
     let message = format!("no signed thinking stands in front of {place}");
-    vec![Found::new(case.far(), message).cite(last.cite()).cite(case.probe.cite(&wanted.span()))]
+    vec![Found::new(case.far(), message).at(last).cite(case.probe.cite(&wanted.span()))]
 }
 
 pub(super) fn thinking_not_replayed(case: &Case<'_>) -> Vec<Found> {
@@ -88,7 +88,7 @@ pub(super) fn thinking_not_replayed(case: &Case<'_>) -> Vec<Found> {
                 sent_back.len(),
                 if issued.len() == sent_back.len() { ", altered" } else { "" },
             );
-            found.push(Found::new(Suspect::Client, message).cite(call.cite()).cite(later.cite()));
+            found.push(Found::new(Suspect::Client, message).at(call).at(later));
         }
     }
     found
@@ -110,10 +110,10 @@ pub(super) fn tool_unexpected(case: &Case<'_>) -> Vec<Found> {
         let name = tool.block["name"].as_str().unwrap_or_default();
         if !offers(&call.request, name) {
             let message = format!("{} calls the tool {name:?}, which was not offered", call.cite());
-            found.push(Found::new(case.author(), message).cite(call.cite()));
+            found.push(Found::new(case.author(), message).at(call));
         } else if let Some(path) = tool.block["input"]["file_path"].as_str().filter(|p| !in_workspace(case, p)) {
             let message = format!("{} lets {name} work on {:?}, outside the workspace", call.cite(), shorten(path));
-            found.push(Found::new(case.far(), message).cite(call.cite()));
+            found.push(Found::new(case.far(), message).at(call));
         }
     }
     found
@@ -169,7 +169,7 @@ pub(super) fn tool_not_called(case: &Case<'_>) -> Vec<Found> {
         Some(call) if !right => {
             let input = shorten(&call.block["input"].to_string());
             let message = format!("the tool {} was called with other arguments: {input}", wanted.name);
-            Some(Found::new(case.author(), message).cite(case.calls[call.call].cite()))
+            Some(Found::new(case.author(), message).at(&case.calls[call.call]))
         }
         Some(_) => None,
     })
@@ -182,7 +182,7 @@ pub(super) fn tool_failed(case: &Case<'_>) -> Vec<Found> {
             return None;
         }
         let message = format!("the run of {} failed: {}", wanted.name, shorten(&result_text(result)));
-        Some(Found::new(Suspect::Client, message).cite(case.calls[at].cite()))
+        Some(Found::new(Suspect::Client, message).at(&case.calls[at]))
     })
 }
 
@@ -202,7 +202,7 @@ pub(super) fn tool_result_wrong(case: &Case<'_>) -> Vec<Found> {
             (true, _) => Suspect::Client,
         };
         let message = format!("the result of {} does not hold {must}: {:?}", wanted.name, shorten(&text));
-        Some(Found::new(suspect, message).cite(case.calls[at].cite()))
+        Some(Found::new(suspect, message).at(&case.calls[at]))
     })
 }
 
@@ -212,7 +212,7 @@ pub(super) fn tool_result_missing(case: &Case<'_>) -> Vec<Found> {
         let call = call.filter(|c| c.result.is_none())?;
         let message = format!("no request brings a result for the call of {}", wanted.name);
         let suspect = if call.call == last { Suspect::Client } else { case.far() };
-        Some(Found::new(suspect, message).cite(case.calls[call.call].cite()))
+        Some(Found::new(suspect, message).at(&case.calls[call.call]))
     })
 }
 
@@ -268,7 +268,7 @@ pub(super) fn compact_not_done(case: &Case<'_>) -> Vec<Found> {
     }
     let message = "the client asked for a summary and got one, but did not compact";
     let suspect = call.answer().map_or(Suspect::Client, |a| if a.finished { Suspect::Client } else { case.far() });
-    vec![Found::new(suspect, message).cite(call.cite()).cite(place)]
+    vec![Found::new(suspect, message).at(call).cite(place)]
 }
 
 pub(super) fn compact_lost_marker(case: &Case<'_>) -> Vec<Found> {
@@ -279,7 +279,7 @@ pub(super) fn compact_lost_marker(case: &Case<'_>) -> Vec<Found> {
         return Vec::new();
     }
     let message = format!("the summary does not hold {}: {:?}", case.marker(), shorten(&text));
-    vec![Found::new(case.author(), message).cite(call.cite()).cite(case.probe.cite(&wanted.span()))]
+    vec![Found::new(case.author(), message).at(call).cite(case.probe.cite(&wanted.span()))]
 }
 
 /// The last launch's number if it is one that ended by itself, so that a result is due.
@@ -323,12 +323,12 @@ pub(super) fn answer_wrong(case: &Case<'_>) -> Vec<Found> {
     match on_the_wire {
         Some((call, text)) if !text.contains(marker) => {
             let message = format!("the model's last answer does not hold {marker}: {:?}", shorten(&text));
-            vec![Found::new(case.author(), message).cite(call.cite()).cite(result.place).cite(place)]
+            vec![Found::new(case.author(), message).at(call).cite(result.place).cite(place)]
         }
         _ if result.text().contains(marker) => Vec::new(),
         Some((call, _)) => {
             let message = format!("the model answered {marker}, the client's result says {:?}", shorten(result.text()));
-            vec![Found::new(Suspect::Client, message).cite(call.cite()).cite(result.place).cite(place)]
+            vec![Found::new(Suspect::Client, message).at(call).cite(result.place).cite(place)]
         }
         None => {
             let message = format!("no answer came, the client's result says {:?}", shorten(result.text()));

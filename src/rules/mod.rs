@@ -1,14 +1,14 @@
 //! The rules: one static table, walked by the judge, by `ccsmoke explain`, by the documentation and by tests.
 //!
-//! The order is the order of causes: what stands earlier explains what stands later, and a cell's classification follows
-//! from the first finding that fails it. A new rule is one entry here, one function, and its two cases in the tests.
+//! The order is the order of causes: of what was seen in the same exchange, what stands earlier here explains what stands
+//! later. A new rule is one entry here, one function, and its two cases in the tests.
 
 mod client;
 mod feature;
 mod stream;
 mod wire;
 
-use crate::case::Case;
+use crate::case::{Call, Case};
 use crate::finding::{Finding, Severity, Suspect};
 use crate::verdict::Classification;
 
@@ -38,11 +38,23 @@ pub struct Found {
     pub(crate) cites: Vec<String>,
     /// The classification, where it does not follow from the suspect.
     pub(crate) class: Option<Classification>,
+    /// The exchange where it was first seen. What happened earlier is the cause of what happened later.
+    pub(crate) exchange: Option<u32>,
 }
 
 impl Found {
     fn new(suspect: Suspect, message: impl Into<String>) -> Self {
-        Self { suspect, message: message.into(), cites: Vec::new(), class: None }
+        Self { suspect, message: message.into(), cites: Vec::new(), class: None, exchange: None }
+    }
+
+    fn at(mut self, call: &Call<'_>) -> Self {
+        self.exchange.get_or_insert(call.exchange.id);
+        self.cite(call.cite())
+    }
+
+    fn at_event(mut self, call: &Call<'_>, event: usize) -> Self {
+        self.exchange.get_or_insert(call.exchange.id);
+        self.cite(call.cite_event(event))
     }
 
     fn cite(mut self, place: impl std::fmt::Display) -> Self {

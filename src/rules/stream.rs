@@ -13,7 +13,7 @@ use super::Found;
 pub(super) fn unreadable(case: &Case<'_>) -> Vec<Found> {
     let read = |call: &Call<'_>| match &call.reply {
         Reply::Unreadable(words) => {
-            Some(Found::new(case.far(), format!("{} was answered with 200 and {words}", call.cite())).cite(call.cite()))
+            Some(Found::new(case.far(), format!("{} was answered with 200 and {words}", call.cite())).at(call))
         }
         _ => None,
     };
@@ -24,7 +24,7 @@ pub(super) fn not_streamed(case: &Case<'_>) -> Vec<Found> {
     case.calls
         .iter()
         .filter(|c| c.request["stream"] == true && matches!(c.reply, Reply::Whole(_)))
-        .map(|c| Found::new(case.far(), format!("{} asked for a stream and got one message", c.cite())).cite(c.cite()))
+        .map(|c| Found::new(case.far(), format!("{} asked for a stream and got one message", c.cite())).at(c))
         .collect()
 }
 
@@ -35,7 +35,7 @@ fn faults(case: &Case<'_>, kind: FaultKind) -> Vec<Found> {
         let first = all.first()?;
         let more = if all.len() > 1 { format!(" (and {} more like it)", all.len() - 1) } else { String::new() };
         let message = format!("{}, event {}: {}{more}", call.cite(), first.event, first.detail);
-        Some(Found::new(case.far(), message).cite(call.cite_event(first.event)))
+        Some(Found::new(case.far(), message).at_event(call, first.event))
     };
     case.answers().filter_map(of).collect()
 }
@@ -50,7 +50,7 @@ pub(super) fn malformed(case: &Case<'_>) -> Vec<Found> {
         let Reply::Streamed(_, faults) = &call.reply else { continue };
         if let Some(first) = faults.first() {
             let message = format!("{}, body byte {}: {}", call.cite(), first.offset, first.words);
-            found.push(Found::new(case.far(), message).cite(call.cite()));
+            found.push(Found::new(case.far(), message).at(call));
         }
     }
     found
@@ -66,14 +66,9 @@ pub(super) fn delta_misfit(case: &Case<'_>) -> Vec<Found> {
 
 /// A cut is told only where the connection itself was whole: a broken one, or one that the client left, has its own rule.
 pub(super) fn cut(case: &Case<'_>) -> Vec<Found> {
-    let whole: Vec<String> = case
-        .calls
-        .iter()
-        .filter(|c| c.exchange.end == End::Complete)
-        .map(|c| format!("exchange {} ", c.exchange.id))
-        .collect();
     let mut found = faults(case, FaultKind::Cut);
-    found.retain(|f| f.cites.iter().any(|cite| whole.iter().any(|w| cite.starts_with(w))));
+    let whole = |id: u32| case.calls.iter().any(|c| c.exchange.id == id && c.exchange.end == End::Complete);
+    found.retain(|f| f.exchange.is_some_and(whole));
     found
 }
 
@@ -90,7 +85,7 @@ pub(super) fn id_broken(case: &Case<'_>) -> Vec<Found> {
                 // The same request asked again may get the same answer again.
                 if first.request["messages"] != call.request["messages"] {
                     let message = format!("the tool call id {id} of {} stands again in {}", first.cite(), call.cite());
-                    found.push(Found::new(case.far(), message).cite(first.cite()).cite(call.cite()));
+                    found.push(Found::new(case.far(), message).at(first).at(call));
                 }
             }
             seen.insert(id, call);
@@ -118,7 +113,7 @@ pub(super) fn usage(case: &Case<'_>) -> Vec<Found> {
         let counted = count(&answer.end_usage, "output_tokens");
         if (input == 0 || counted == Some(0)) && !answer.faults.iter().any(|f| f.kind == FaultKind::Usage) {
             let message = format!("{} counts {input} input and {} output tokens", call.cite(), counted.unwrap_or(0));
-            found.push(Found::new(case.far(), message).cite(call.cite()));
+            found.push(Found::new(case.far(), message).at(call));
         }
     }
     found

@@ -38,7 +38,7 @@ pub(super) fn not_answered(case: &Case<'_>) -> Vec<Found> {
         .filter_map(|call| match &call.exchange.end {
             End::NeverAnswered { error } => {
                 let message = format!("{} was never answered: {error}", call.cite());
-                let finding = Found::new(case.far(), message).cite(call.cite());
+                let finding = Found::new(case.far(), message).at(call);
                 let nobody_there = error.contains("refused") || error.contains("resolve");
                 Some(if nobody_there { finding.class(Classification::UpstreamUnavailable) } else { finding })
             }
@@ -57,7 +57,7 @@ pub(super) fn credential_refused(case: &Case<'_>) -> Vec<Found> {
         .filter(|(_, status)| matches!(status, 401 | 403))
         .map(|(call, status)| {
             let message = format!("{} was answered with {status}: {}", call.cite(), call.error_words());
-            let finding = Found::new(Suspect::Environment, message).cite(call.cite());
+            let finding = Found::new(Suspect::Environment, message).at(call);
             // The embedded provider's credential is ccsmoke's own, so nobody else can have got it wrong.
             if case.scripted() {
                 Found { suspect: Suspect::Harness, ..finding }
@@ -76,8 +76,10 @@ pub(super) fn refused_by_target(case: &Case<'_>) -> Vec<Found> {
             let message = format!("{} was answered with {status}: {words}", call.cite());
             let by_the_rules = |r: &crate::evidence::ProviderRecord| r.refusal.as_deref() == Some(&*call.error_words());
             let broke_a_rule = case.evidence.provider.as_ref().is_some_and(|p| p.iter().any(by_the_rules));
-            let suspect = if broke_a_rule { Suspect::Client } else { case.far() };
-            let finding = Found::new(suspect, message).cite(call.cite());
+            // Who was sent something broken before cannot be blamed for sending it back.
+            let provoked = case.answers().any(|(c, a)| c.exchange.id < call.exchange.id && !a.faults.is_empty());
+            let suspect = if broke_a_rule && !provoked { Suspect::Client } else { case.far() };
+            let finding = Found::new(suspect, message).at(call);
             match status {
                 429 | 502..=504 | 529 if !case.scripted() => {
                     Found { suspect: Suspect::Provider, ..finding }.class(Classification::UpstreamUnavailable)
@@ -95,7 +97,7 @@ pub(super) fn connection_broke(case: &Case<'_>) -> Vec<Found> {
             End::UpstreamBroke { error } => {
                 let bytes = call.exchange.response.as_ref().map_or(0, |r| r.body.bytes.len() as u64 + r.body.dropped);
                 let message = format!("{} broke after {bytes} body bytes: {error}", call.cite());
-                Some(Found::new(case.far(), message).cite(call.cite()))
+                Some(Found::new(case.far(), message).at(call))
             }
             _ => None,
         })
@@ -117,9 +119,9 @@ pub(super) fn fell_back(case: &Case<'_>) -> Vec<Found> {
         .filter(|c| c.request.is_object() && c.request["stream"] != true)
         .map(|c| {
             let before = case.calls.iter().take_while(|b| b.exchange.id < c.exchange.id).last();
-            let finding = Found::new(case.far(), format!("{} asks without streaming", c.cite())).cite(c.cite());
+            let finding = Found::new(case.far(), format!("{} asks without streaming", c.cite())).at(c);
             match before {
-                Some(before) => finding.cite(before.cite()),
+                Some(before) => finding.at(before),
                 None => finding,
             }
         })
@@ -132,7 +134,7 @@ pub(super) fn retried(case: &Case<'_>) -> Vec<Found> {
         let count = header(&call.exchange.request.headers, "x-stainless-retry-count").unwrap_or("0");
         if count != "0" {
             let message = format!("{} is retry {} of its request", call.cite(), super::shorten(count));
-            found.push(Found::new(case.far(), message).cite(call.cite()));
+            found.push(Found::new(case.far(), message).at(call));
         }
     }
     for line in case.transcript.system("api_retry") {

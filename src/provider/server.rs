@@ -1,0 +1,302 @@
+//! The HTTP side: which path means what, who may ask, and how refusals and answers are put into responses.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::Shared;
+use super::answer::{Answer, Origin, json_bytes};
+use super::contract::{self, Accepted, Endpoint, MAX_BODY_BYTES, Refusal};
+use super::count;
+use super::reading::ThinkingMode;
+use super::reply::Reply;
+use super::script::{self, Facts};
+use crate::evidence::ProviderRecord;
+use crate::exchange::{Header, header};
+use crate::probe::{Turn, TurnError};
+
+/// What is answered to a conversation that no running cell registered.
+const UNCLAIMED: &str = "ccsmoke: this conversation is not part of any running cell";
+
+/// Models that are listed when none are configured.
+const MODELS: [&str; 3] = ["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5"];
+
+/// How many models a list holds when the request does not say.
+const MODELS_PER_PAGE: usize = 20;
+
+/// Serves until it is dropped; then every connection ends with it.
+pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                connections.spawn(connection(stream, Arc::clone(&shared)));
+            } else {
+                // Out of file descriptors, most likely: one is free again when a connection has ended.
+                connections.join_next().await;
+                tokio::task::yield_now().await;
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+    // Every event leaves at once; without this small writes wait for each other. Failing only costs time.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| respond(Arc::clone(&shared), request));
+    // Idle connections stay open: closing one while a gateway reuses it would look like the gateway's fault. A broken
+    // connection is the other side's affair and shows in the records.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+/// Answers one request. The error, that the body did not arrive, closes the connection.
+async fn respond(shared: Arc<Shared>, request: hyper::Request<Incoming>) -> Result<Response<Reply>, hyper::Error> {
+    let (head, body) = request.into_parts();
+    if head.method == Method::HEAD {
+        return Ok(Response::new(Reply::whole(Bytes::new())));
+    }
+    let body = read(body).await?;
+    let headers = recorded(&head.headers);
+    let refused = |refusal: Refusal| shared.refusal(&refusal, &body);
+    Ok(match (&head.method, head.uri.path()) {
+        (&Method::POST, "/v1/messages") => shared.messages(&headers, &body),
+        (&Method::POST, "/v1/messages/count_tokens") => match shared.accept(Endpoint::CountTokens, &headers, &body) {
+            Ok(accepted) => ok(&json!({"input_tokens": count::tokens(&accepted.body)})),
+            Err(refusal) => refused(refusal),
+        },
+        (&Method::GET, "/v1/models") => match shared.authorise(&headers) {
+            Ok(()) => ok(&shared.models(head.uri.query().unwrap_or_default())),
+            Err(refusal) => refused(refusal),
+        },
+        (_, "/v1/messages" | "/v1/messages/count_tokens" | "/v1/models") => refused(Refusal::method_not_allowed()),
+        _ => refused(Refusal::not_found("Not found")),
+    })
+}
+
+/// Reads a body to its end, and keeps of it what fits and one byte more, which tells that it was too large.
+async fn read(mut body: Incoming) -> Result<Bytes, hyper::Error> {
+    let mut kept = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            let room = (MAX_BODY_BYTES + 1).saturating_sub(kept.len());
+            kept.extend_from_slice(&data[..data.len().min(room)]);
+        }
+    }
+    Ok(kept.freeze())
+}
+
+fn recorded(headers: &HeaderMap) -> Vec<Header> {
+    let field = |(name, value): (&HeaderName, &HeaderValue)| Header {
+        name: name.as_str().to_owned(),
+        value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
+    };
+    headers.iter().map(field).collect()
+}
+
+fn ok(body: &impl Serialize) -> Response<Reply> {
+    json_response(StatusCode::OK, json_bytes(body))
+}
+
+fn json_response(status: StatusCode, body: Bytes) -> Response<Reply> {
+    let mut response = Response::new(Reply::whole(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// An error as the API puts it.
+fn error(status: StatusCode, kind: &str, message: &str, request_id: &str) -> Response<Reply> {
+    let envelope = json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id});
+    with_id(json_response(status, json_bytes(&envelope)), request_id)
+}
+
+fn with_id(mut response: Response<Reply>, request_id: &str) -> Response<Reply> {
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        response.headers_mut().insert("request-id", value);
+    }
+    response
+}
+
+impl Shared {
+    fn authorise(&self, headers: &[Header]) -> Result<(), Refusal> {
+        let is_ours = |key: &str| bool::from(key.as_bytes().ct_eq(self.api_key.as_bytes()));
+        let bearer = header(headers, "authorization").map(|value| match value.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+            _ => "",
+        });
+        match (header(headers, "x-api-key"), bearer) {
+            (Some(key), _) if is_ours(key) => Ok(()),
+            (_, Some(token)) if is_ours(token) => Ok(()),
+            (Some(_), _) => Err(Refusal::unauthenticated("invalid x-api-key")),
+            (None, Some(_)) => Err(Refusal::unauthenticated("Invalid authentication credentials")),
+            (None, None) => Err(Refusal::unauthenticated("x-api-key header is required")),
+        }
+    }
+
+    fn accept(&self, endpoint: Endpoint, headers: &[Header], body: &[u8]) -> Result<Accepted, Refusal> {
+        self.authorise(headers)?;
+        contract::check(endpoint, headers, body, &self.issued, &self.limits)
+    }
+
+    fn refusal(&self, refusal: &Refusal, body: &[u8]) -> Response<Reply> {
+        let id = self.issued.id("req_", &[&Sha256::digest(body)]);
+        let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        error(status, refusal.kind, &refusal.message, &id)
+    }
+
+    /// `POST /v1/messages`.
+    fn messages(&self, headers: &[Header], body: &[u8]) -> Response<Reply> {
+        match self.accept(Endpoint::Messages, headers, body) {
+            Ok(accepted) => self.play(accepted),
+            Err(refusal) => {
+                // A body that is no JSON can still show whose it is.
+                let parsed: Option<Value> = serde_json::from_slice(body).ok();
+                let text = String::from_utf8_lossy(body);
+                let nonces = match &parsed {
+                    Some(body) => script::nonces(body),
+                    None => script::nonces_in(&text).collect(),
+                };
+                let record = ProviderRecord {
+                    status: refusal.status,
+                    refusal: Some(refusal.message.clone()),
+                    ..blank_record(parsed.as_ref().is_some_and(wants_stream))
+                };
+                let ledger = self.claim(&nonces).map_or_else(|| Arc::clone(&self.unclaimed), |c| Arc::clone(&c.ledger));
+                let receipt = ledger.enter(record);
+                self.refusal(&refusal, body).map(|reply| reply.noting(receipt))
+            }
+        }
+    }
+
+    /// Answers an accepted request with the turn that its conversation has come to.
+    fn play(&self, Accepted { body, unknown }: Accepted) -> Response<Reply> {
+        let script = self.claim(&script::nonces(&body));
+        let facts = Facts::of(&body);
+        let turn = script.as_ref().and_then(|s| facts.choose(&s.conversation.turns));
+        let nonce = script.as_ref().map_or("", |s| s.conversation.vars.nonce.as_str());
+        let name = turn.map_or("", |t| t.name.get_ref().as_str());
+        let conversation = Sha256::digest(body["messages"].to_string());
+        let origin = Origin {
+            issued: &self.issued,
+            parts: [nonce.as_bytes(), name.as_bytes(), &conversation],
+            model: body["model"].as_str().unwrap_or_default(),
+        };
+        let stream = wants_stream(&body);
+        let ledger = script.as_ref().map_or(&self.unclaimed, |s| &s.ledger);
+        let turn_name = turn.map(|t| t.name.get_ref().clone());
+        let record = ProviderRecord { turn: turn_name, unknown, ..blank_record(stream) };
+
+        if let Some((turn, error)) = turn.and_then(|t| t.error.as_ref().map(|e| (t, e))) {
+            let response = scripted_error(turn, error, &origin.request_id());
+            let receipt = ledger.enter(ProviderRecord { status: response.status().as_u16(), ..record });
+            return response.map(|reply| reply.noting(receipt));
+        }
+        let answer = match (turn, &script) {
+            (Some(turn), Some(script)) => {
+                let thinking = ThinkingMode::of(&body) != ThinkingMode::Off;
+                Answer::scripted(turn, &origin, thinking, |text| facts.fill(text, &script.conversation.vars))
+            }
+            (_, Some(_)) => Answer::plain(
+                format!(
+                    "ccsmoke: no scripted turn fits this conversation (tool results: {}, tools: {})",
+                    facts.tool_results,
+                    facts.offered()
+                ),
+                &origin,
+            ),
+            (_, None) => Answer::plain(UNCLAIMED.to_owned(), &origin),
+        };
+        let blocks = answer.blocks();
+        if turn.is_some() {
+            self.issued.remember(&blocks);
+        }
+        let receipt = ledger.enter(ProviderRecord {
+            thinking: answer.has_thinking(),
+            usage: Some(answer.usage),
+            blocks,
+            stop_reason: Some(answer.stop_reason.clone()),
+            ..record
+        });
+        let response = if stream { streamed(&answer) } else { json_response(StatusCode::OK, answer.message()) };
+        with_id(response.map(|reply| reply.noting(receipt)), &origin.request_id())
+    }
+
+    /// `GET /v1/models`, with `limit` and `after_id`.
+    fn models(&self, query: &str) -> Value {
+        let query: BTreeMap<Cow<'_, str>, Cow<'_, str>> = url::form_urlencoded::parse(query.as_bytes()).collect();
+        let limit = query.get("limit").and_then(|n| n.parse().ok()).unwrap_or(MODELS_PER_PAGE).clamp(1, 1000);
+        let all: Vec<&str> = match &self.limits.models {
+            Some(models) => models.iter().map(String::as_str).collect(),
+            None => MODELS.to_vec(),
+        };
+        let after = query.get("after_id").and_then(|id| all.iter().position(|m| m == id)).map_or(0, |at| at + 1);
+        let page: Vec<&str> = all.iter().copied().skip(after).take(limit).collect();
+        let entry =
+            |id: &&str| json!({"type": "model", "id": id, "display_name": id, "created_at": "2026-01-01T00:00:00Z"});
+        json!({
+            "data": page.iter().map(entry).collect::<Vec<_>>(),
+            "has_more": after + page.len() < all.len(),
+            "first_id": page.first(),
+            "last_id": page.last(),
+        })
+    }
+}
+
+fn wants_stream(body: &Value) -> bool {
+    body["stream"] == true
+}
+
+/// A record of an answer that is not known yet.
+fn blank_record(streamed: bool) -> ProviderRecord {
+    ProviderRecord {
+        turn: None,
+        status: 200,
+        refusal: None,
+        streamed,
+        thinking: false,
+        usage: None,
+        blocks: Vec::new(),
+        stop_reason: None,
+        unknown: Vec::new(),
+        delivered: false,
+    }
+}
+
+fn streamed(answer: &Answer) -> Response<Reply> {
+    let mut response = Response::new(Reply::stream(answer.events(), answer.pause));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// A scripted error; one that HTTP cannot carry is said aloud instead of being bent.
+fn scripted_error(turn: &Turn, scripted: &TurnError, request_id: &str) -> Response<Reply> {
+    let headers: Option<Vec<(HeaderName, HeaderValue)>> =
+        scripted.headers.iter().map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?))).collect();
+    let (Ok(status), Some(headers)) = (StatusCode::from_u16(scripted.status), headers) else {
+        let message = format!("ccsmoke: the error of turn `{}` has no valid status or headers", turn.name.get_ref());
+        return error(StatusCode::INTERNAL_SERVER_ERROR, "api_error", &message, request_id);
+    };
+    let mut response = error(status, &scripted.kind, &scripted.message, request_id);
+    response.headers_mut().extend(headers);
+    response
+}
