@@ -25,8 +25,8 @@ pub fn judge(rules: &TextRules, probe: &Probe, evidence: &Evidence) -> Verdict {
     found.sort_by_key(|(_, found)| found.exchange.unwrap_or(u32::MAX));
     let worst = found.iter().map(|(rule, _)| rule.severity).max().filter(|severity| *severity > Severity::Note);
     let decisive = found.iter().find(|(rule, _)| Some(rule.severity) == worst);
-    let mut classification = decisive
-        .map_or(Classification::Passed, |(_, found)| found.class.unwrap_or_else(|| class_of(&case, found)));
+    let mut classification =
+        decisive.map_or(Classification::Passed, |(_, found)| found.class.unwrap_or_else(|| class_of(&case, found)));
     let findings = found.into_iter().map(|(rule, found)| finding(rule.code, rule.severity, found)).collect();
     if text_verdict.classification.is_regression() && !classification.is_regression() {
         classification = text_verdict.classification;

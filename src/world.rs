@@ -21,6 +21,8 @@ pub struct World {
     pub stderr_is_terminal: bool,
     /// How many cores may be used.
     pub cores: usize,
+    /// Memory that can be used without swapping, in KiB, where the system tells.
+    pub available_kib: Option<u64>,
     /// Whether the effective user is root.
     pub is_root: bool,
 }
@@ -39,6 +41,7 @@ impl World {
             stdout_is_terminal: io::stdout().is_terminal(),
             stderr_is_terminal: io::stderr().is_terminal(),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            available_kib: std::fs::read_to_string("/proc/meminfo").ok().as_deref().and_then(available_kib),
             is_root: nix::unistd::geteuid().is_root(),
         })
     }
@@ -57,5 +60,29 @@ impl World {
     pub fn colours(&self) -> Colours {
         let wanted = self.variable("NO_COLOR").is_none_or(str::is_empty) && self.variable("TERM") != Some("dumb");
         if wanted && self.stdout_is_terminal { Colours::On } else { Colours::Off }
+    }
+
+    /// How many cells fit into memory at once, between 1 and 32.
+    pub fn cells_in_memory(&self) -> usize {
+        const CELL_KIB: u64 = 400 << 10;
+        let fit = self.available_kib.map_or(4, |kib| kib / CELL_KIB);
+        usize::try_from(fit).unwrap_or(32).clamp(1, 32)
+    }
+}
+
+/// `MemAvailable` of `/proc/meminfo`. Source: `proc_meminfo(5)`.
+fn available_kib(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn available_memory_is_read_where_it_is_told() {
+        assert_eq!(available_kib("MemTotal: 9 kB\nMemAvailable:   12345 kB\n"), Some(12345));
+        assert_eq!(available_kib("nothing"), None);
     }
 }

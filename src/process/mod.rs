@@ -123,7 +123,7 @@ pub struct Controls {
 /// Runs a process to its end. Dropping the future ends the process and everything it started.
 pub async fn run(spec: &ProcessSpec, controls: &Controls) -> ProcessFacts {
     match Supervised::start(spec, controls) {
-        Ok(supervised) => supervised.to_the_end(spec.limits, controls).await,
+        Ok(supervised) => supervised.until_the_end(spec.limits, controls).await,
         Err(e) => failed(format!("the supervisor {} could not be started: {e}", spec.supervisor.display())),
     }
 }
@@ -192,7 +192,7 @@ impl Supervised {
         })
     }
 
-    async fn to_the_end(mut self, limits: ProcessLimits, controls: &Controls) -> ProcessFacts {
+    async fn until_the_end(mut self, limits: ProcessLimits, controls: &Controls) -> ProcessFacts {
         let mut facts = ProcessFacts::default();
         let deadline = Instant::now() + limits.total;
         let mut force_at: Option<Instant> = None;
@@ -314,10 +314,10 @@ async fn drain(
         if capture.total() > limits.most_bytes {
             tell.send_if_modified(|seen| !std::mem::replace(&mut seen.too_much, true));
         }
-        if look_for == Watch::Results {
-            if let Some(is_result) = lines.push(&buffer[..n]) {
-                tell.send_modify(|seen| seen.result_at = is_result.then(Instant::now));
-            }
+        if look_for == Watch::Results
+            && let Some(is_result) = lines.push(&buffer[..n])
+        {
+            tell.send_modify(|seen| seen.result_at = is_result.then(Instant::now));
         }
     }
 }

@@ -72,6 +72,7 @@ fn supervise(mut args: Vec<OsString>) -> io::Result<()> {
         return Err(io::Error::other("no program"));
     }
     let program = args.remove(0);
+    close_inherited();
     become_reaper()?;
     let control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut reports = control.try_clone()?;
@@ -110,12 +111,29 @@ fn supervise(mut args: Vec<OsString>) -> io::Result<()> {
     report(&Report::Gone { cpu_us, max_rss_kib: u64::try_from(usage.max_rss()).unwrap_or(0) })
 }
 
+/// Closes every descriptor but the first three: whatever ccsmoke's own caller left open is not for a client to have.
+fn close_inherited() {
+    let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd > 2)
+        .collect();
+    for fd in open {
+        // The listing's own descriptor is among them and already closed.
+        let _ = nix::unistd::close(fd);
+    }
+}
+
 /// Carries out commands until the channel closes, which is a command itself.
 fn obey(mut control: UnixStream, client: Pid) {
     let mut command = [0];
     loop {
         match control.read(&mut command) {
-            Ok(1) if command == TERMINATE => drop(killpg(client, Signal::SIGTERM)),
+            Ok(1) if command == TERMINATE => {
+                let _ = killpg(client, Signal::SIGTERM);
+            }
             Ok(1) if command == KILL => kill_pass(client),
             Ok(1) => {}
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -156,14 +174,18 @@ fn kill_pass(client: Pid) {
         if fresh.is_empty() {
             break;
         }
-        // A process that ended meanwhile is what is wanted.
-        fresh.iter().for_each(|pid| drop(kill(*pid, Signal::SIGSTOP)));
+        for pid in &fresh {
+            // A process that ended meanwhile is what is wanted.
+            let _ = kill(*pid, Signal::SIGSTOP);
+        }
         stopped.extend(fresh);
     }
-    stopped.iter().for_each(|pid| drop(kill(*pid, Signal::SIGKILL)));
+    for pid in &stopped {
+        let _ = kill(*pid, Signal::SIGKILL);
+    }
     if stopped.is_empty() {
         // Where there is no /proc, the group is all that can be reached.
-        drop(killpg(client, Signal::SIGKILL));
+        let _ = killpg(client, Signal::SIGKILL);
     }
 }
 
@@ -188,7 +210,7 @@ fn descendants() -> Vec<Pid> {
 }
 
 /// The parent in `/proc/PID/stat`, unless the process has ended. The name in brackets may hold anything, brackets and spaces
-/// included. Source: proc_pid_stat(5).
+/// included. Source: `proc_pid_stat(5)`.
 fn parent_of_living(stat: &[u8]) -> Option<u32> {
     let behind_name = stat.iter().rposition(|b| *b == b')')? + 1;
     let rest = std::str::from_utf8(&stat[behind_name..]).ok()?;
@@ -200,7 +222,9 @@ fn parent_of_living(stat: &[u8]) -> Option<u32> {
 
 fn holds_one_of(pid: Pid, pipes: &[Option<std::path::PathBuf>; 2]) -> bool {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    entries.filter_map(|e| std::fs::read_link(e.path()).ok()).any(|link| pipes.iter().flatten().any(|pipe| *pipe == link))
+    entries
+        .filter_map(|e| std::fs::read_link(e.path()).ok())
+        .any(|link| pipes.iter().flatten().any(|pipe| *pipe == link))
 }
 
 #[cfg(target_os = "linux")]
