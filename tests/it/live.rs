@@ -1,0 +1,133 @@
+//! The real client against the embedded provider, through the command that a person types: all six probes pass, and what is
+//! planted into one of them turns exactly that one red, with the right suspect.
+
+use serde_json::Value;
+
+use crate::support::{ccsmoke, output, probes_with, report, report_path, stderr, stdout};
+
+const PROBES: [&str; 6] =
+    ["basic_text", "compact_command", "interleaved_thinking_tool", "subagent_task", "thinking", "tool_use_roundtrip"];
+
+#[test]
+fn all_six_probes_pass_on_the_embedded_provider() {
+    let results = tempfile::tempdir().unwrap();
+    let ran = output(ccsmoke().args(["run", "--results"]).arg(results.path()));
+    assert_eq!(ran.status.code(), Some(0), "{}{}", stdout(&ran), stderr(&ran));
+    assert!(stdout(&ran).contains("6 passed"), "{}", stdout(&ran));
+    let report = report(results.path());
+    let outcomes = report["outcomes"].as_array().unwrap();
+    let features: Vec<&str> = outcomes.iter().map(|o| o["feature"].as_str().unwrap()).collect();
+    assert_eq!(features, PROBES);
+    for outcome in outcomes {
+        assert_eq!(outcome["classification"], "passed", "{outcome:#}");
+        assert_eq!(outcome["findings"], Value::Array(vec![]), "{outcome:#}");
+        assert_eq!(outcome["text_verdict"]["classification"], "passed", "{outcome:#}");
+        assert_eq!(outcome["cli_returncode"], 0);
+        assert!(outcome["usage"]["output_tokens"].as_u64().unwrap() > 0);
+        let evidence = results.path().join(outcome["evidence_path"].as_str().unwrap());
+        assert!(evidence.is_file(), "{}", evidence.display());
+    }
+    // What was stored is judged again, without a client, and nothing is judged otherwise.
+    let again = output(ccsmoke().arg("judge").arg(results.path()));
+    assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+    assert!(stdout(&again).contains("6 passed") && !stdout(&again).contains("otherwise"), "{}", stdout(&again));
+}
+
+/// Runs all probes with one change to one file, and checks that exactly its cell is red.
+fn planted(probe: &str, from: &str, to: &str, code: &str, suspect: &str, class: &str) {
+    let probes = probes_with(&format!("{probe}.toml"), from, to);
+    let results = tempfile::tempdir().unwrap();
+    let ran = output(ccsmoke().arg("run").arg("--probes").arg(probes.path()).arg("--results").arg(results.path()));
+    assert_eq!(ran.status.code(), Some(1), "{}{}", stdout(&ran), stderr(&ran));
+    let report = report(results.path());
+    for outcome in report["outcomes"].as_array().unwrap() {
+        if outcome["feature"] != probe {
+            assert_eq!(outcome["classification"], "passed", "{outcome:#}");
+            continue;
+        }
+        assert_eq!(outcome["classification"], class, "{outcome:#}");
+        let first = &outcome["findings"][0];
+        assert_eq!((first["code"].as_str(), first["suspect"].as_str()), (Some(code), Some(suspect)), "{outcome:#}");
+        assert!(!first["cites"].as_array().unwrap().is_empty(), "{first:#}");
+    }
+    assert!(stdout(&ran).contains(&format!("regression: scripted/sonnet {probe}: {class}")), "{}", stdout(&ran));
+}
+
+#[test]
+fn an_answer_without_the_marker_is_found() {
+    planted("basic_text", "text = [\"{prompt.marker}\"]", "text = [\"something else\"]", "answer-wrong", "provider", "harness_bug");
+}
+
+#[test]
+fn a_missing_signature_is_found() {
+    planted("thinking", "larger.\"] }", "larger.\"], signed = false }", "thinking-unsigned", "provider", "harness_bug");
+}
+
+#[test]
+fn an_empty_tool_result_is_found() {
+    planted("tool_use_roundtrip", "content = \"{marker}\\n\"", "content = \"\"", "tool-result-wrong", "harness", "harness_bug");
+}
+
+#[test]
+fn missing_thinking_is_found() {
+    planted(
+        "interleaved_thinking_tool",
+        "{ thinking = { pieces = [\"The file has to be read first. \", \"Its path is given, \", \"so one Read call is enough.\"] } },",
+        "",
+        "thinking-absent",
+        "provider",
+        "harness_bug",
+    );
+}
+
+#[test]
+fn a_sub_agent_that_is_never_launched_is_found() {
+    planted(
+        "subagent_task",
+        "name = \"Agent\", fragments = 5, input = { description = \"Read the report file\", subagent_type = \"file_reader\", prompt = \"Request {nonce}: read the file {workspace}/report.txt and report the code that it holds.\" }",
+        "name = \"Read\", input = { file_path = \"{workspace}/report.txt\" }",
+        "tool-not-called",
+        "provider",
+        "harness_bug",
+    );
+}
+
+#[test]
+fn a_summary_without_the_marker_is_found() {
+    planted(
+        "compact_command",
+        "remember the code {prompt.marker} for request",
+        "remember a code for request",
+        "compact-lost-marker",
+        "provider",
+        "harness_bug",
+    );
+}
+
+#[test]
+fn an_interrupted_run_leaves_a_valid_partial_report() {
+    use std::io::{BufRead as _, BufReader};
+    let probes = probes_with("thinking.toml", "usage =", "pause_ms = 3000\nusage =");
+    let results = tempfile::tempdir().unwrap();
+    let mut child = ccsmoke()
+        .args(["run", "--message-format", "json"])
+        .arg("--probes")
+        .arg(probes.path())
+        .arg("--results")
+        .arg(results.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut events = BufReader::new(child.stdout.take().unwrap()).lines();
+    let finished = |line: &String| line.contains("\"event\":\"cell_finished\"");
+    assert!(events.by_ref().map(Result::unwrap).any(|line| finished(&line)), "no cell finished");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    events.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let report = report(results.path());
+    assert_eq!(report["interrupted"], true);
+    let (done, missing) = (report["outcomes"].as_array().unwrap().len(), report["not_run"].as_array().unwrap().len());
+    assert!(done >= 1 && missing >= 1 && done + missing == 6, "{done} {missing}");
+    assert!(report_path(results.path()).file_name().unwrap().to_str().unwrap().starts_with("ccsmoke-matrix-main-"));
+}

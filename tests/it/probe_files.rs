@@ -1,0 +1,120 @@
+//! Probe files: what is wrong with one is shown with file, line and column, and no text makes the reader fall over.
+
+use std::path::Path;
+
+use ccsmoke::probe::Probe;
+use ccsmoke::probes::ProbeSet;
+use proptest::prelude::*;
+
+const GOOD: &str = r#"title = "A probe"
+kind = "BASIC"
+tools = ["Read"]
+
+[[workspace]]
+path = "note.txt"
+content = "{marker}"
+
+[[launch]]
+prompt = "Read {workspace}/note.txt for {nonce}"
+
+[expect]
+needs = ["marker"]
+answer = "marker"
+
+[[expect.tool]]
+name = "Read"
+result = "{marker}"
+
+[[turn]]
+name = "answer"
+blocks = [{ text = ["{tool_result.marker}"] }]
+"#;
+
+fn error(text: &str) -> String {
+    Probe::parse(Path::new("probes/mine.toml"), text).unwrap_err().to_string()
+}
+
+#[test]
+fn the_example_of_this_file_is_right() {
+    let probe = Probe::parse(Path::new("probes/mine.toml"), GOOD).unwrap();
+    assert_eq!(probe.id, "mine");
+}
+
+#[test]
+fn every_mistake_is_shown_at_its_place() {
+    let wrong = [
+        ("misspelt key", "tools = [", "tolls = ["),
+        ("wrong type", "tools = [\"Read\"]", "tools = 3"),
+        ("not TOML", "kind = \"BASIC\"", "kind = BASIC"),
+        ("unknown need", "needs = [\"marker\"]", "needs = [\"magic\"]"),
+        ("unknown block", "{ text = [", "{ txet = ["),
+        ("bad kind", "\"BASIC\"", "\"basic\""),
+        ("misspelt placeholder", "{workspace}/note.txt for", "{workpsace}/note.txt for"),
+        ("marker in the prompt of a tool probe", "for {nonce}", "for {nonce} {marker}"),
+        ("no nonce", " for {nonce}", ""),
+        ("hard-coded answer", "{tool_result.marker}", "{marker}"),
+        ("climbing path", "path = \"note.txt\"", "path = \"../note.txt\""),
+        ("absolute path", "path = \"note.txt\"", "path = \"/etc/note.txt\""),
+        ("resume without persistence", "for {nonce}\"", "for {nonce}\"\nresume = true"),
+        ("empty prompt", "\"Read {workspace}/note.txt for {nonce}\"", "\"  \""),
+        ("reserved variable", "[expect]", "[env]\nHOME = \"/root\"\n\n[expect]"),
+        ("turn without blocks", "blocks = [{ text = [\"{tool_result.marker}\"] }]", ""),
+        ("no title", "title = \"A probe\"\n", ""),
+    ];
+    let shown: Vec<String> = wrong
+        .iter()
+        .map(|(what, from, to)| {
+            assert!(GOOD.contains(from), "{what}");
+            format!("--- {what}\n{}\n", error(&GOOD.replacen(from, to, 1)))
+        })
+        .collect();
+    insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn a_folder_tells_of_all_its_mistakes_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("good.toml"), GOOD).unwrap();
+    std::fs::write(folder.path().join("bad.toml"), GOOD.replace("kind", "knid")).unwrap();
+    std::fs::write(folder.path().join("worse.toml"), [0xff, 0xfe, b'\n']).unwrap();
+    let errors = ProbeSet::read(folder.path()).unwrap_err();
+    let shown: Vec<String> = errors.iter().map(|e| e.to_string().lines().next().unwrap().to_owned()).collect();
+    assert_eq!(shown.len(), 2, "{shown:?}");
+    assert!(shown[0].contains("bad.toml:2:1: unknown field `knid`"), "{shown:?}");
+    assert!(shown[1].contains("worse.toml: is not UTF-8 (line 1)"), "{shown:?}");
+}
+
+#[test]
+fn a_folder_that_is_not_there_and_a_file_that_is_too_large_are_named() {
+    let nowhere = ProbeSet::read(Path::new("/nowhere/probes")).unwrap_err();
+    assert!(nowhere[0].to_string().starts_with("/nowhere/probes: the folder cannot be read"));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("huge.toml"), vec![b'#'; 2 << 20]).unwrap();
+    let errors = ProbeSet::read(folder.path()).unwrap_err();
+    assert!(errors[0].to_string().contains("huge.toml: is larger than 1048576 bytes"));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_fall_over(text in ".{0,400}") {
+        let _ = Probe::parse(Path::new("probes/mine.toml"), &text);
+    }
+
+    #[test]
+    fn a_good_file_with_a_hole_or_a_splinter_is_read_or_refused_with_a_place(
+        at in 0..GOOD.len(),
+        len in 0_usize..30,
+        splinter in "[\\[\\]{}=\",.\\n a-z0-9é]{0,6}",
+    ) {
+        let mut text = String::from_utf8_lossy(&GOOD.as_bytes()[..at]).into_owned();
+        text.push_str(&splinter);
+        text.push_str(&String::from_utf8_lossy(&GOOD.as_bytes()[(at + len).min(GOOD.len())..]));
+        if let Err(e) = Probe::parse(Path::new("probes/mine.toml"), &text) {
+            if let Some(place) = &e.place {
+                prop_assert!(place.line >= 1 && place.column >= 1 && place.width >= 1);
+                prop_assert!(place.line <= text.lines().count() + 1);
+            }
+            prop_assert!(e.to_string().starts_with("probes/mine.toml"));
+        }
+    }
+}

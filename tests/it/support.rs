@@ -1,0 +1,61 @@
+//! What several subjects of the tests need: running `ccsmoke` as a person would.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// The program under test, with a quiet terminal.
+pub(crate) fn ccsmoke() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ccsmoke"));
+    command.env("NO_COLOR", "1").current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+/// Runs it, and gives what it printed.
+pub(crate) fn output(command: &mut Command) -> Output {
+    command.output().unwrap()
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The one report in a results folder.
+pub(crate) fn report(results: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(report_path(results)).unwrap()).unwrap()
+}
+
+/// The path of the one report in a results folder.
+pub(crate) fn report_path(results: &Path) -> PathBuf {
+    let mut reports: Vec<_> = std::fs::read_dir(results)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "json"))
+        .collect();
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    reports.remove(0)
+}
+
+/// A copy of the project's probes in a folder of its own, with one replacement in one file.
+pub(crate) fn probes_with(file: &str, from: &str, to: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("probes")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "toml") {
+            continue;
+        }
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name == file {
+            assert!(text.contains(from), "{file} does not hold {from:?}");
+            text = text.replace(from, to);
+        }
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
