@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use crate::client::Client;
 use crate::evidence::{
@@ -17,14 +16,14 @@ use crate::evidence::{
 };
 use crate::judge::judge;
 use crate::launch::{arguments, environment};
-use crate::log_delta::LogMark;
+use crate::log_delta::{LogMark, Wait};
 use crate::probe::{Launch, Probe, Vars};
 use crate::process::{self, Activity, Controls, ProcessLimits, ProcessSpec};
 use crate::provider::{self, Conversation, Provider, ProviderConfig};
 use crate::redact::Redactor;
 use crate::report::store::RunFiles;
 use crate::secret::Secret;
-use crate::tap::{Access, Credentials, Tap, TapConfig};
+use crate::tap::{Access, Credentials, Tap, TapConfig, Upstream, cell_token};
 use crate::tap_log::tap_log;
 use crate::target::{Model, Target};
 use crate::text_rules::TextRules;
@@ -36,7 +35,7 @@ use crate::world::World;
 const MARKER_PREFIX: &str = "CCS";
 
 /// How long a gateway's log is waited for after the last launch.
-const LATE_LINES: Duration = Duration::from_millis(500);
+const LATE_LINES: Wait = Wait { quiet: Duration::from_millis(100), at_most: Duration::from_secs(1) };
 
 /// One cell of the plan.
 #[derive(Debug, Clone)]
@@ -75,7 +74,7 @@ pub struct Limits {
 pub struct Rig {
     target: Target,
     provider: Option<Provider>,
-    upstream: Url,
+    upstream: Upstream,
     credential: Option<Secret>,
     rules: TextRules,
     /// Masks what is written.
@@ -106,13 +105,13 @@ impl Rig {
         let (provider, upstream, credential) = match &target {
             Target::Embedded { port } => {
                 let provider = Provider::start(ProviderConfig { port: *port, ..ProviderConfig::default() }).await?;
-                let url = Url::parse(&provider.base_url()).map_err(io::Error::other)?;
-                let key = Secret::new(provider.api_key().to_owned());
-                (Some(provider), url, Some(key))
+                let upstream = Upstream::parse(&provider.base_url(), None).map_err(io::Error::other)?;
+                let key = Secret::new(provider.api_key());
+                (Some(provider), upstream, Some(key))
             }
             Target::Running { url, auth_token_env, .. } => {
                 let value = auth_token_env.as_deref().and_then(|name| world.variable(name));
-                (None, url.clone(), value.map(|v| Secret::new(v.to_owned())))
+                (None, url.clone(), value.map(Secret::new))
             }
         };
         Ok(Self {
@@ -167,19 +166,21 @@ impl Rig {
             _ => None,
         };
         let started = Instant::now();
-        let token = crate::tap::cell_token()?;
+        let token = cell_token()?;
         let credentials = Credentials { cell_token: token.clone(), upstream: self.credential.clone() };
         let mut config = TapConfig::new(self.upstream.clone(), Access::Cell(credentials), started);
         config.max_requests = self.limits.max_requests;
         let tap = Tap::start(config).await?;
 
         let activity = Activity::default();
-        let wire = tokio::spawn(follow(tap.activity(), activity.clone()));
-        let controls = Controls { activity, interrupt: cancel.clone(), runaway: tap.runaway() };
-        let launcher = Launcher { rig: self, cell, workspace: &workspace, vars: &vars, tap: &tap, token: &token, controls };
+        let controls = Controls { activity, interrupt: cancel.clone(), runaway: CancellationToken::new() };
+        let wire = tokio::spawn(follow(tap.activity(), controls.activity.clone()));
+        let guard = tokio::spawn(stop_runaway(tap.runaway(), controls.runaway.clone()));
+        let common =
+            Launcher { rig: self, cell, workspace: &workspace, vars: &vars, tap: &tap, token: &token, controls };
         let mut launches: Vec<LaunchFacts> = Vec::new();
         for launch in &probe.launch {
-            let facts = launcher.launch(launch, started).await;
+            let facts = common.launch(launch, started).await;
             let ended_well = facts.process.returncode == Some(0);
             launches.push(facts);
             // What a failed launch was to leave behind for the next one is not there.
@@ -188,6 +189,7 @@ impl Rig {
             }
         }
         wire.abort();
+        guard.abort();
         let (exchanges, tap_facts) = tap.finish().await;
         let log = match log_mark {
             Some(mark) => mark.delta(LATE_LINES).await,
@@ -271,6 +273,12 @@ async fn follow(mut wire: tokio::sync::watch::Receiver<u64>, activity: Activity)
     while wire.changed().await.is_ok() {
         activity.touch();
     }
+}
+
+/// Ends the client when its cell has sent too many requests.
+async fn stop_runaway(passed: impl Future<Output = ()>, stop: CancellationToken) {
+    passed.await;
+    stop.cancel();
 }
 
 fn micros(duration: Duration) -> u64 {

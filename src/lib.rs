@@ -26,17 +26,23 @@ pub mod text_rules;
 pub mod verdict;
 
 // What we drive.
+pub mod client;
 pub mod launch;
 pub mod log_delta;
 pub mod process;
 pub mod provider;
-pub mod workspace;
-
-// How it goes.
-pub mod judge_text;
-pub mod probes;
+pub mod secret;
+pub mod tap;
 pub mod target;
-pub mod world;
+pub mod workspace;
 
 // What we tell.
 pub mod report;
+
+// How it goes.
+pub mod cell;
+pub mod cli;
+pub mod judge_text;
+pub mod probes;
+pub mod run;
+pub mod world;

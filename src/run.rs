@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cell::{CellPlan, Rig};
 use crate::judge::text_input;
-use crate::report::store::{RunFiles, StoreError};
+use crate::report::store::StoreError;
 use crate::report::{Attempt, CliFacts, HostFacts, MatrixReport, OutcomeRow, SCHEMA_VERSION, excerpt, seconds};
 use crate::rules;
 use crate::verdict::{Classification, Outcome, TextVerdict, Usage, Verdict};
@@ -260,4 +260,3 @@ fn harness_error(words: &str) -> Verdict {
         cost_usd: None,
     }
 }
-

@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use thiserror::Error;
-use url::Url;
+use crate::tap::Upstream;
 
 /// The default model, by the alias that every client version knows.
 pub const DEFAULT_MODEL: &str = "sonnet";
 
 /// A target as it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Target {
     /// The embedded scripted provider, without a gateway.
     Embedded {
@@ -21,7 +20,7 @@ pub enum Target {
         /// Its name in reports.
         name: String,
         /// Its base URL, without `/v1/messages`.
-        url: Url,
+        url: Upstream,
         /// The variable that holds its credential.
         auth_token_env: Option<String>,
         /// Its log file.
@@ -40,39 +39,17 @@ pub struct Model {
     pub source: String,
 }
 
-/// Why a base URL cannot be used.
-#[derive(Debug, Error, PartialEq, Eq)]
-pub enum UrlError {
-    /// It is no URL.
-    #[error("it is not a URL: {0}; give something like http://127.0.0.1:4000")]
-    Invalid(String),
-    /// It is not of a kind that the tap can reach.
-    #[error("the scheme {0:?} is not http or https")]
-    Scheme(String),
-    /// It carries what has no place in a base URL.
-    #[error("it holds {0}, which has no place in a base URL{1}")]
-    Surplus(&'static str, &'static str),
-}
-
-/// Reads a base URL. Nothing of a password in it is repeated in an error.
+/// Reads the base URL of a running target. The client appends `/v1/messages` itself, so that part is refused here with a word
+/// of its own: it is the commonest mistake.
 ///
 /// # Errors
-/// It is not an http(s) URL, or carries a user, a query, a fragment, or a path that the client appends itself.
-pub fn base_url(text: &str) -> Result<Url, UrlError> {
-    let url = Url::parse(text).map_err(|e| UrlError::Invalid(e.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(UrlError::Scheme(url.scheme().to_owned()));
+/// In words, without a password that the text may hold: it is not a URL that the tap can forward to, or ends with `/v1`.
+pub fn base_url(text: &str) -> Result<Upstream, String> {
+    let upstream = Upstream::parse(text, None).map_err(|e| e.to_string())?;
+    if text.trim_end_matches('/').ends_with("/v1") || text.contains("/v1/messages") {
+        return Err("it holds /v1, but the client appends /v1/messages itself: leave it out".to_owned());
     }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(UrlError::Surplus("a user or password", "; name the credential's variable with --auth-token-env"));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(UrlError::Surplus("a query or fragment", ""));
-    }
-    if url.path().trim_end_matches('/').ends_with("/v1") || url.path().contains("/v1/messages") {
-        return Err(UrlError::Surplus("/v1", ": the client appends /v1/messages itself"));
-    }
-    Ok(url)
+    Ok(upstream)
 }
 
 impl Target {
@@ -128,7 +105,7 @@ mod tests {
             "http://x/v1/messages",
             "",
         ] {
-            let words = base_url(bad).unwrap_err().to_string();
+            let words = base_url(bad).unwrap_err();
             assert!(!words.contains("hunter2"), "{words}");
         }
     }

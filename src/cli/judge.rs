@@ -12,8 +12,8 @@ use super::{Exit, FailOn, Failure, Format, ProbesFolder, to_stdout};
 use crate::judge::judge;
 use crate::judge_text::{JudgeTextError, judge_lines};
 use crate::probes::ProbeSet;
-use crate::report::store::{read_evidence, read_report};
 use crate::report::MatrixReport;
+use crate::report::store::{read_evidence, read_report};
 use crate::report::terminal::{self, Colours};
 use crate::verdict::Outcome;
 use crate::world::World;
@@ -24,8 +24,8 @@ pub struct JudgeArgs {
     /// A matrix report, an evidence.json, or a results folder (its newest report)
     #[arg(value_name = "RESULTS", required_unless_present = "text", conflicts_with = "text")]
     results: Option<PathBuf>,
-    /// Judge captured text instead: a file with one JSON object a line (stdout, stderr, log_delta, marker, returncode,
-    /// timed_out, requires_*), or - for standard input; prints one JSON line each
+    /// Judge captured text instead: a file with one JSON object a line (`stdout`, `stderr`, `log_delta`,
+    /// `marker`, `returncode`, `timed_out`, `requires_*`), or - for standard input; prints one JSON line each
     #[arg(long, value_name = "CASES.jsonl")]
     text: Option<PathBuf>,
     #[command(flatten)]
@@ -95,7 +95,10 @@ fn again(args: &JudgeArgs, set: &ProbeSet, results: &Path, colours: Colours) -> 
     let mut changed = Vec::new();
     for row in &mut report.outcomes {
         let probe = set.get(&row.probe).ok_or_else(|| {
-            Failure::usage(format!("the report speaks of a probe {:?}, which is not among these; see --probes", row.probe))
+            Failure::usage(format!(
+                "the report speaks of a probe {:?}, which is not among these; see --probes",
+                row.probe
+            ))
         })?;
         // A cell that could not be carried out left no evidence: its verdict stands.
         let evidence_path = folder.join(&row.evidence_path);
@@ -105,7 +108,10 @@ fn again(args: &JudgeArgs, set: &ProbeSet, results: &Path, colours: Colours) -> 
         let evidence = read_evidence(&evidence_path).map_err(Failure::usage)?;
         let verdict = judge(&set.rules, probe, &evidence);
         if verdict.classification != row.classification {
-            changed.push(format!("{} {}: {} → {}", row.full_model, row.feature, row.classification, verdict.classification));
+            changed.push(format!(
+                "{} {}: {} → {}",
+                row.full_model, row.feature, row.classification, verdict.classification
+            ));
         }
         row.outcome = verdict.outcome;
         row.classification = verdict.classification;
@@ -135,9 +141,9 @@ fn again(args: &JudgeArgs, set: &ProbeSet, results: &Path, colours: Colours) -> 
 fn one(args: &JudgeArgs, set: &ProbeSet, path: &Path) -> Result<Exit, Failure> {
     let evidence = read_evidence(path).map_err(Failure::usage)?;
     let name = &evidence.cell.probe;
-    let probe = set
-        .get(name)
-        .ok_or_else(|| Failure::usage(format!("the evidence is of a probe {name:?}, which is not among these; see --probes")))?;
+    let probe = set.get(name).ok_or_else(|| {
+        Failure::usage(format!("the evidence is of a probe {name:?}, which is not among these; see --probes"))
+    })?;
     let verdict = judge(&set.rules, probe, &evidence);
     let line = json!({
         "probe": name, "full_model": evidence.cell.full_model, "outcome": verdict.outcome,

@@ -12,7 +12,7 @@ use super::judge::exit_for;
 use super::progress::{Liveness, Progress};
 use super::{Exit, FailOn, Failure, Format, ProbesFolder, to_stdout};
 use crate::cell::{CellPlan, Limits, Rig};
-use crate::client::{self, Client};
+use crate::client::{self, Client, ClientError, Surroundings};
 use crate::probe::Probe;
 use crate::probes::ProbeSet;
 use crate::redact::Redactor;
@@ -116,7 +116,7 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
     let cancel = CancellationToken::new();
     let signals = tokio::spawn(cancel_on_signal(cancel.clone()));
     let clients = tokio::select! {
-        found = clients(args, world, &progress) => found?,
+        found = clients(args, world, &mut progress) => found?,
         () = cancel.cancelled() => return Ok(Exit::Interrupted),
     };
     let started_at = jiff::Timestamp::now();
@@ -146,10 +146,10 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
     let telling = async {
         while let Some(event) = events.recv().await {
             progress.show(&event);
-            if args.message_format == Format::Json {
-                if let Ok(line) = serde_json::to_string(&event) {
-                    to_stdout(&format!("{line}\n"));
-                }
+            if args.message_format == Format::Json
+                && let Ok(line) = serde_json::to_string(&event)
+            {
+                to_stdout(&format!("{line}\n"));
             }
         }
     };
@@ -160,6 +160,20 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
         to_stdout(&terminal::render(&report, &path.to_string_lossy(), world.colours()));
     }
     Ok(exit_for(&report, args.fail_on))
+}
+
+/// The clients that were asked for, or the one that is there.
+async fn clients(args: &RunArgs, world: &World, progress: &mut Progress) -> Result<Vec<Arc<Client>>, Failure> {
+    let surroundings =
+        Surroundings { environment: &world.environment, folder: &world.folder, limits: client::Limits::default() };
+    let mut tell = |step: client::Progress<'_>| progress.preparing(&step.to_string());
+    let found = if args.cli.is_empty() {
+        client::find(args.claude.as_deref(), &surroundings, &mut tell).await.map(|client| vec![client])
+    } else {
+        client::versions(&args.cli, &surroundings, &mut tell).await
+    };
+    let failure = |e: ClientError| if e.is_usage() { Failure::usage(e) } else { Failure::nothing(e) };
+    Ok(found.map_err(failure)?.into_iter().map(Arc::new).collect())
 }
 
 /// The probes that were asked for, or all.
@@ -188,7 +202,9 @@ fn target(args: &RunArgs, world: &World) -> Result<Target, Failure> {
     let url = base_url(text).map_err(|e| Failure::usage(format!("--url cannot be used: {e}")))?;
     if let Some(name) = &args.auth_token_env {
         if world.variable(name).is_none_or(str::is_empty) {
-            return Err(Failure::usage(format!("--auth-token-env {name}: the variable is not set, or empty, or not UTF-8")));
+            return Err(Failure::usage(format!(
+                "--auth-token-env {name}: the variable is not set, or empty, or not UTF-8"
+            )));
         }
     }
     Ok(Target::Running {
@@ -215,7 +231,8 @@ fn plan(models: &[crate::target::Model], clients: &[Arc<Client>], probes: &[Arc<
 /// control channels then close, end every client.
 async fn cancel_on_signal(cancel: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         return;
     };
     for again in [false, true] {

@@ -1,6 +1,10 @@
 //! The integration tests: one binary, one module a subject.
 
+mod floors;
+#[cfg(feature = "live")]
+mod live;
 mod probe_files;
 mod process;
 mod provider;
+mod support;
 mod text_verdict;
