@@ -26,6 +26,7 @@ pub mod text_rules;
 pub mod verdict;
 
 // What we drive.
+pub mod client;
 pub mod launch;
 pub mod log_delta;
 pub mod process;
