@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one module a subject.
 
+mod client;
 mod floors;
 #[cfg(feature = "live")]
 mod live;
