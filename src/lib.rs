@@ -5,6 +5,7 @@
 // What we ask.
 pub mod file_error;
 pub mod probe;
+pub mod secret;
 
 // What we saw.
 pub mod evidence;
@@ -13,3 +14,4 @@ pub mod sse;
 
 // What we drive.
 pub mod log_delta;
+pub mod tap;
