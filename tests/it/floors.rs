@@ -10,10 +10,7 @@ const FLOORS: [(&str, &[&str]); 5] = [
         "ask and saw",
         &["file_error", "probe", "decode", "evidence", "exchange", "messages", "redact", "sse", "transcript"],
     ),
-    (
-        "conclude",
-        &["case", "finding", "judge", "rules", "tap_log", "text_evidence", "text_rules", "verdict"],
-    ),
+    ("conclude", &["case", "finding", "judge", "rules", "tap_log", "text_evidence", "text_rules", "verdict"]),
     ("drive", &["client", "launch", "log_delta", "process", "provider", "secret", "tap", "target", "workspace"]),
     ("tell", &["report"]),
     ("go", &["cell", "cli", "judge_text", "probes", "run", "world"]),
@@ -21,7 +18,9 @@ const FLOORS: [(&str, &[&str]); 5] = [
 
 fn floor_of(module: &str) -> usize {
     let at = FLOORS.iter().position(|(_, modules)| modules.contains(&module));
-    at.unwrap_or_else(|| panic!("the module `{module}` stands on no floor; name it in tests/it/floors.rs and in DESIGN.md"))
+    at.unwrap_or_else(|| {
+        panic!("the module `{module}` stands on no floor; name it in tests/it/floors.rs and in DESIGN.md")
+    })
 }
 
 fn files(folder: &Path, out: &mut Vec<PathBuf>) {

@@ -55,7 +55,14 @@ fn planted(probe: &str, from: &str, to: &str, code: &str, suspect: &str, class: 
 
 #[test]
 fn an_answer_without_the_marker_is_found() {
-    planted("basic_text", "text = [\"{prompt.marker}\"]", "text = [\"something else\"]", "answer-wrong", "provider", "harness_bug");
+    planted(
+        "basic_text",
+        "text = [\"{prompt.marker}\"]",
+        "text = [\"something else\"]",
+        "answer-wrong",
+        "provider",
+        "harness_bug",
+    );
 }
 
 #[test]
@@ -65,7 +72,14 @@ fn a_missing_signature_is_found() {
 
 #[test]
 fn an_empty_tool_result_is_found() {
-    planted("tool_use_roundtrip", "content = \"{marker}\\n\"", "content = \"\"", "tool-result-wrong", "harness", "harness_bug");
+    planted(
+        "tool_use_roundtrip",
+        "content = \"{marker}\\n\"",
+        "content = \"\"",
+        "tool-result-wrong",
+        "harness",
+        "harness_bug",
+    );
 }
 
 #[test]

@@ -8,4 +8,5 @@ mod probe_files;
 mod process;
 mod provider;
 mod support;
+mod tap;
 mod text_verdict;
