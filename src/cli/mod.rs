@@ -56,7 +56,7 @@ pub struct Cli {
 enum Command {
     /// Run the probes and write a matrix report
     #[command(after_help = EXIT_CODES)]
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// List the probes, after checking their files
     Probes(ProbesArgs),
     /// Judge stored results again, or captured text
@@ -198,7 +198,8 @@ fn probes(args: &ProbesArgs, world: &World) -> Result<Exit, Failure> {
                     "probe": probe.id, "title": probe.title, "path": probe.path, "tools": probe.tools,
                     "launches": probe.launch.len(), "needs": probe.expect.needs,
                 });
-                out.push_str(&format!("{line}\n"));
+                out.push_str(&line.to_string());
+                out.push('\n');
             }
         }
     }
@@ -211,21 +212,13 @@ fn explain_code(args: &ExplainArgs) -> Result<Exit, Failure> {
         to_stdout(&explain::list());
         return Ok(Exit::Good);
     };
-    match crate::rules::rule(code) {
-        Some(rule) => {
-            to_stdout(&explain::explain(rule));
-            Ok(Exit::Good)
-        }
-        None => {
-            let near = explain::similar(code);
-            let hint = if near.is_empty() {
-                "`ccsmoke explain` lists all".to_owned()
-            } else {
-                format!("did you mean {}? `ccsmoke explain` lists all", near.join(" or "))
-            };
-            Err(Failure::usage(format!("no finding has the code {code:?}; {hint}")))
-        }
+    if let Some(rule) = crate::rules::rule(code) {
+        to_stdout(&explain::explain(rule));
+        return Ok(Exit::Good);
     }
+    let near = explain::similar(code);
+    let hint = if near.is_empty() { String::new() } else { format!("did you mean {}? ", near.join(" or ")) };
+    Err(Failure::usage(format!("no finding has the code {code:?}; {hint}`ccsmoke explain` lists all")))
 }
 
 #[cfg(test)]

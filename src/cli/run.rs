@@ -200,12 +200,12 @@ fn chosen(set: &ProbeSet, asked: &[String]) -> Result<Vec<Arc<Probe>>, Failure> 
 fn target(args: &RunArgs, world: &World) -> Result<Target, Failure> {
     let Some(text) = &args.url else { return Ok(Target::Embedded { port: args.provider_port }) };
     let url = base_url(text).map_err(|e| Failure::usage(format!("--url cannot be used: {e}")))?;
-    if let Some(name) = &args.auth_token_env {
-        if world.variable(name).is_none_or(str::is_empty) {
-            return Err(Failure::usage(format!(
-                "--auth-token-env {name}: the variable is not set, or empty, or not UTF-8"
-            )));
-        }
+    if let Some(name) = &args.auth_token_env
+        && world.variable(name).is_none_or(str::is_empty)
+    {
+        return Err(Failure::usage(format!(
+            "--auth-token-env {name}: the variable is not set, or empty, or not UTF-8"
+        )));
     }
     Ok(Target::Running {
         name: args.target.clone(),

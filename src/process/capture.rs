@@ -105,7 +105,9 @@ mod tests {
             kept in 0_usize..60,
         ) {
             let mut capture = Capture::new(kept);
-            pieces.iter().for_each(|p| capture.push(p));
+            for piece in &pieces {
+                capture.push(piece);
+            }
             let whole: Vec<u8> = pieces.concat();
             let captured = capture.finish();
             let text = captured.text.replacen('\n', "", 1);

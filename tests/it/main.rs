@@ -1,4 +1,10 @@
 //! The integration tests: one binary, one module a subject.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's helpers fail like the test itself"
+)]
 
 mod client;
 mod floors;
