@@ -22,18 +22,19 @@ const SHORTEST: usize = 4;
 const SECRET_HEADERS: [&str; 6] =
     ["authorization", "proxy-authorization", "x-api-key", "api-key", "cookie", "set-cookie"];
 
-/// What looks like a credential: vendors' key formats, JSON web tokens, and bearer credentials in running text.
+/// What looks like a credential: vendors' key formats, JSON web tokens, and bearer credentials in running text. Word borders
+/// are those of ASCII, so that the search stays a search for literals: it runs over everything that is written.
 const CREDENTIAL: &str = concat!(
-    r"\bsk-(?:ant-)?[A-Za-z0-9_-]{16,}",
-    r"|\bAIza[A-Za-z0-9_-]{35}",
-    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
-    r"|\bgh[pousr]_[A-Za-z0-9]{20,}",
-    r"|\bgithub_pat_[A-Za-z0-9_]{20,}",
-    r"|\bhf_[A-Za-z0-9]{20,}",
-    r"|\bpplx-[A-Za-z0-9]{20,}",
-    r"|\bxox[abprs]-[A-Za-z0-9-]{10,}",
-    r"|\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+",
-    r"|(?P<scheme>(?i:bearer)\s+)[A-Za-z0-9._~+/=-]{16,}",
+    r"(?-u:\b)(?:sk-(?:ant-)?[A-Za-z0-9_-]{16,}",
+    r"|AIza[A-Za-z0-9_-]{35}",
+    r"|(?:AKIA|ASIA)[A-Z0-9]{16}(?-u:\b)",
+    r"|gh[pousr]_[A-Za-z0-9]{20,}",
+    r"|github_pat_[A-Za-z0-9_]{20,}",
+    r"|hf_[A-Za-z0-9]{20,}",
+    r"|pplx-[A-Za-z0-9]{20,}",
+    r"|xox[abprs]-[A-Za-z0-9-]{10,}",
+    r"|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+",
+    r"|(?P<scheme>(?:Bearer|bearer|BEARER)[ \t]+)[A-Za-z0-9._~+/=-]{16,})",
 );
 
 /// Masks secrets in everything that is written or printed.
