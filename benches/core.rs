@@ -53,7 +53,7 @@ fn evidence(deltas: usize) -> Evidence {
         evidence_version: EVIDENCE_VERSION,
         cell: CellFacts {
             probe: "basic_text".into(),
-            target: TargetFacts { name: "scripted".into(), kind: TargetKind::Embedded },
+            target: TargetFacts { name: "scripted".into(), kind: TargetKind::Embedded, rewrites: vec![] },
             model: "sonnet".into(),
             full_model: "scripted/sonnet".into(),
             cli_version: "2.1.329".into(),
@@ -95,6 +95,8 @@ fn evidence(deltas: usize) -> Evidence {
             ended_us: 3,
         }],
         tap: TapFacts::default(),
+        behind: None,
+        gateway: None,
         provider: None,
         log: LogFacts::default(),
         workspace: vec![],
@@ -133,7 +135,7 @@ fn log_delta(c: &mut Criterion) {
     let now = Wait { quiet: Duration::ZERO, at_most: Duration::ZERO };
     for (name, size) in [("log_delta/empty", 0), ("log_delta/1 GB", 1 << 30)] {
         let mut file = log_of(size);
-        let path: &Path = &file.path().to_owned();
+        let path: &Path = &file.path().to_path_buf();
         c.bench_function(name, |b| {
             b.iter(|| {
                 let mark = LogMark::take(path);

@@ -29,7 +29,7 @@ pub use record::Limits;
 pub use upstream::{Upstream, UpstreamError};
 
 use crate::evidence::TapFacts;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Request};
 use record::Recorder;
 use relay::Shared;
 
@@ -124,6 +124,12 @@ impl Tap {
     /// Resolves when the cell sent more requests than it may; the tap refuses them, and somebody should end the cell.
     pub fn runaway(&self) -> impl Future<Output = ()> + Send + use<> {
         self.shared.runaway.clone().cancelled_owned()
+    }
+
+    /// Takes out of the record the exchanges whose request is wanted, in order of arrival, while the tap goes on. Their ids
+    /// count within the record as it was; their times count from [`TapConfig::started`].
+    pub fn claim(&self, wanted: impl Fn(&Request) -> bool) -> Vec<Exchange> {
+        self.shared.recorder.claim(wanted)
     }
 
     /// Stops accepting, ends what is still open, and gives the exchanges in order of arrival.
