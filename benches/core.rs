@@ -7,7 +7,6 @@
 
 use std::hint::black_box;
 use std::io::{Seek as _, SeekFrom, Write as _};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ccsmoke::evidence::{
@@ -135,10 +134,10 @@ fn log_delta(c: &mut Criterion) {
     let now = Wait { quiet: Duration::ZERO, at_most: Duration::ZERO };
     for (name, size) in [("log_delta/empty", 0), ("log_delta/1 GB", 1 << 30)] {
         let mut file = log_of(size);
-        let path: &Path = &file.path().to_path_buf();
+        let path = file.path().to_owned();
         c.bench_function(name, |b| {
             b.iter(|| {
-                let mark = LogMark::take(path);
+                let mark = LogMark::take(&path);
                 file.write_all(b"INFO \"POST /v1/messages HTTP/1.1\" 200 OK\n").expect("a write");
                 let delta = runtime.block_on(mark.delta(now));
                 assert_eq!(delta.delta.lines().count(), 1);
