@@ -1,35 +1,34 @@
 //! One attempt at one cell: workspace, tap and client are set up, the client runs, and what it left is evidence, redacted, on
 //! disk and judged.
 
-use std::ffi::OsString;
+use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
+use crate::control::acquit;
 use crate::evidence::{
-    CellFacts, EVIDENCE_VERSION, Evidence, LaunchFacts, LogFacts, ProcessFacts, TargetFacts, TargetKind,
+    CellFacts, EVIDENCE_VERSION, Evidence, LaunchFacts, LogFacts, ProcessFacts, TapFacts, TargetKind,
 };
 use crate::judge::judge;
 use crate::launch::{arguments, environment};
 use crate::log_delta::{LogMark, Wait};
+use crate::model::{Model, asked_or_default};
 use crate::probe::{Launch, Probe, Vars};
 use crate::process::{self, Activity, Controls, ProcessLimits, ProcessSpec};
-use crate::provider::{self, Conversation, Provider, ProviderConfig};
+use crate::provider::{self, Conversation};
 use crate::redact::Redactor;
 use crate::report::store::RunFiles;
-use crate::secret::Secret;
-use crate::tap::{Access, Credentials, Tap, TapConfig, Upstream, cell_token};
+use crate::stand::{Common, Stand};
+use crate::tap::{Access, Credentials, Tap, TapConfig, cell_token};
 use crate::tap_log::tap_log;
-use crate::target::{Model, Target};
 use crate::text_rules::TextRules;
-use crate::verdict::Verdict;
+use crate::verdict::{Outcome, Verdict};
 use crate::workspace::Workspace;
-use crate::world::World;
 
 /// The first part of every marker.
 const MARKER_PREFIX: &str = "CCS";
@@ -38,8 +37,10 @@ const MARKER_PREFIX: &str = "CCS";
 const LATE_LINES: Wait = Wait { quiet: Duration::from_millis(100), at_most: Duration::from_secs(1) };
 
 /// One cell of the plan.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CellPlan {
+    /// Against what.
+    pub stand: Arc<Stand>,
     /// What is asked.
     pub probe: Arc<Probe>,
     /// Who asks.
@@ -49,9 +50,13 @@ pub struct CellPlan {
 }
 
 impl CellPlan {
-    /// `model feature cli_version`, by which people and files name it.
+    /// `model feature cli_version`, with the target in front where the model's name does not tell it: by this people and files
+    /// name the cell.
     pub fn name(&self) -> String {
-        format!("{} {} {}", self.model.full_name, self.probe.id, self.client.version)
+        let (model, target) = (&self.model.full_name, &self.stand.name);
+        let told = model.split('/').next() == Some(target.as_str());
+        let prefix = if told { String::new() } else { format!("{target} ") };
+        format!("{prefix}{model} {} {}", self.probe.id, self.client.version)
     }
 
     /// How long it will take, compared with others: launches, and what a client without `--bare` does more.
@@ -72,65 +77,26 @@ pub struct Limits {
 
 /// What all cells of a run share.
 pub struct Rig {
-    target: Target,
-    provider: Option<Provider>,
-    upstream: Upstream,
-    credential: Option<Secret>,
-    rules: TextRules,
+    /// What all targets share.
+    pub common: Common,
+    /// The scripted provider without a gateway, for controls.
+    pub embedded: Arc<Stand>,
+    /// The text rules.
+    pub rules: TextRules,
     /// Masks what is written.
     pub redactor: Redactor,
     /// Where it is written.
     pub files: RunFiles,
-    limits: Limits,
-    starts: Arc<Semaphore>,
-    caller: Vec<(OsString, OsString)>,
-    supervisor: PathBuf,
-    is_root: bool,
+    /// Limits of every cell.
+    pub limits: Limits,
+    /// Places for clients that are starting.
+    pub starts: Arc<Semaphore>,
+    /// Verdicts of controls, by probe and client version; each is run once.
+    pub controls: Mutex<HashMap<(String, String), Arc<OnceCell<Verdict>>>>,
 }
 
 impl Rig {
-    /// Starts what the target needs.
-    ///
-    /// # Errors
-    /// The embedded provider cannot listen.
-    pub async fn start(
-        target: Target,
-        rules: TextRules,
-        redactor: Redactor,
-        files: RunFiles,
-        limits: Limits,
-        starts: Semaphore,
-        world: &World,
-    ) -> io::Result<Self> {
-        let (provider, upstream, credential) = match &target {
-            Target::Embedded { port } => {
-                let provider = Provider::start(ProviderConfig { port: *port, ..ProviderConfig::default() }).await?;
-                let upstream = Upstream::parse(&provider.base_url(), None).map_err(io::Error::other)?;
-                let key = Secret::new(provider.api_key());
-                (Some(provider), upstream, Some(key))
-            }
-            Target::Running { url, auth_token_env, .. } => {
-                let value = auth_token_env.as_deref().and_then(|name| world.variable(name));
-                (None, url.clone(), value.map(Secret::new))
-            }
-        };
-        Ok(Self {
-            target,
-            provider,
-            upstream,
-            credential,
-            rules,
-            redactor,
-            files,
-            limits,
-            starts: Arc::new(starts),
-            caller: world.environment.clone(),
-            supervisor: world.program.clone(),
-            is_root: world.is_root,
-        })
-    }
-
-    /// Runs one attempt and judges it.
+    /// Runs one attempt and judges it; what failed behind a gateway is held against the control.
     ///
     /// # Errors
     /// ccsmoke could not do its own part; in words.
@@ -140,6 +106,35 @@ impl Rig {
         evidence_path: &str,
         cancel: &CancellationToken,
     ) -> Result<(Evidence, Verdict), String> {
+        let (evidence, verdict) = self.run_and_judge(cell, evidence_path, cancel).await?;
+        let beyond = evidence.cell.target.kind != TargetKind::Embedded && evidence.gateway_failure().is_none();
+        if verdict.outcome != Outcome::Failed || !beyond || cancel.is_cancelled() {
+            return Ok((evidence, verdict));
+        }
+        let control = self.control(cell, cancel).await?;
+        Ok((evidence, acquit(verdict, &control)))
+    }
+
+    /// The verdict on the same probe and client without the gateway.
+    async fn control(&self, cell: &CellPlan, cancel: &CancellationToken) -> Result<Verdict, String> {
+        let key = (cell.probe.id.clone(), cell.client.version.clone());
+        let verdict = Arc::clone(self.controls.lock().await.entry(key).or_default());
+        let run = || async {
+            let model = asked_or_default(&self.embedded.name, &[]).remove(0);
+            let control = CellPlan { stand: Arc::clone(&self.embedded), model, ..cell.clone() };
+            let path = self.files.evidence_path(&format!("control {}", control.name()), 1);
+            self.run_and_judge(&control, &path, cancel).await.map(|(_, verdict)| verdict)
+        };
+        verdict.get_or_try_init(run).await.cloned()
+    }
+
+    async fn run_and_judge(
+        &self,
+        cell: &CellPlan,
+        evidence_path: &str,
+        cancel: &CancellationToken,
+    ) -> Result<(Evidence, Verdict), String> {
+        let _place = cell.stand.place().await;
         let evidence = self.gather(cell, cancel).await.map_err(|e| e.to_string())?;
         let evidence = self.redactor.evidence(evidence).map_err(|e| format!("the evidence cannot be stored: {e}"))?;
         let log = tap_log(&evidence.exchanges);
@@ -152,37 +147,57 @@ impl Rig {
         let probe = &cell.probe;
         let workspace = Workspace::create()?;
         let vars = Vars {
-            marker: format!("{MARKER_PREFIX}_{}_{}_{}", self.target.scope(), probe.kind.get_ref(), random_hex()?),
+            marker: format!("{MARKER_PREFIX}_{}_{}_{}", scope(&cell.stand.name), probe.kind.get_ref(), random_hex()?),
             nonce: provider::nonce()?,
             workspace: workspace.folder().display().to_string(),
             session_id: uuid::Uuid::new_v4().to_string(),
         };
+        let mut evidence = Evidence {
+            evidence_version: EVIDENCE_VERSION,
+            cell: CellFacts {
+                probe: probe.id.clone(),
+                target: cell.stand.facts(),
+                model: cell.model.name.clone(),
+                full_model: cell.model.full_name.clone(),
+                cli_version: cell.client.version.clone(),
+                vars: vars.clone(),
+            },
+            launches: Vec::new(),
+            exchanges: Vec::new(),
+            tap: TapFacts { max_requests: self.limits.max_requests, runaway: false },
+            behind: None,
+            gateway: None,
+            provider: None,
+            log: LogFacts::default(),
+            workspace: Vec::new(),
+        };
+        let target = match cell.stand.enter(&cell.model, &self.common).await {
+            Ok(target) => target,
+            Err(gateway) => {
+                evidence.gateway = Some(gateway);
+                return Ok(evidence);
+            }
+        };
         workspace.fill(probe, &vars)?;
-        if let Some(provider) = &self.provider {
+        if let Some(provider) = &target.provider {
             provider.register(Conversation { vars: vars.clone(), turns: probe.turn.clone() });
         }
-        let log_mark = match &self.target {
-            Target::Running { log: Some(path), .. } => Some(LogMark::take(path)),
-            _ => None,
-        };
+        let log_mark = target.log.as_deref().map(LogMark::take);
         let started = Instant::now();
         let token = cell_token()?;
-        let credentials = Credentials { cell_token: token.clone(), upstream: self.credential.clone() };
-        let mut config = TapConfig::new(self.upstream.clone(), Access::Cell(credentials), started);
+        let credentials = Credentials { cell_token: token.clone(), upstream: target.credential.clone() };
+        let mut config = TapConfig::new(target.upstream.clone(), Access::Cell(credentials), started);
         config.max_requests = self.limits.max_requests;
         let tap = Tap::start(config).await?;
 
-        let activity = Activity::default();
-        let controls = Controls { activity, interrupt: cancel.clone(), runaway: CancellationToken::new() };
+        let controls = Controls { interrupt: cancel.clone(), ..Controls::default() };
         let wire = tokio::spawn(follow(tap.activity(), controls.activity.clone()));
         let guard = tokio::spawn(stop_runaway(tap.runaway(), controls.runaway.clone()));
-        let common =
-            Launcher { rig: self, cell, workspace: &workspace, vars: &vars, tap: &tap, token: &token, controls };
-        let mut launches: Vec<LaunchFacts> = Vec::new();
+        let common = Launcher { rig: self, cell, workspace: &workspace, vars: &vars, tap: &tap, token: &token, controls };
         for launch in &probe.launch {
             let facts = common.launch(launch, started).await;
             let ended_well = facts.process.returncode == Some(0);
-            launches.push(facts);
+            evidence.launches.push(facts);
             // What a failed launch was to leave behind for the next one is not there.
             if !ended_well {
                 break;
@@ -190,35 +205,23 @@ impl Rig {
         }
         wire.abort();
         guard.abort();
-        let (exchanges, tap_facts) = tap.finish().await;
-        let log = match log_mark {
-            Some(mark) => mark.delta(LATE_LINES).await,
-            None => LogFacts::default(),
-        };
-        Ok(Evidence {
-            evidence_version: EVIDENCE_VERSION,
-            cell: CellFacts {
-                probe: probe.id.clone(),
-                target: TargetFacts {
-                    name: self.target.name().to_owned(),
-                    kind: if self.provider.is_some() { TargetKind::Embedded } else { TargetKind::Live },
-                    rewrites: Vec::new(),
-                },
-                model: cell.model.name.clone(),
-                full_model: cell.model.full_name.clone(),
-                cli_version: cell.client.version.clone(),
-                vars: vars.clone(),
-            },
-            launches,
-            exchanges,
-            tap: tap_facts,
-            behind: None,
-            gateway: None,
-            provider: self.provider.as_ref().map(|p| p.records(&vars.nonce)),
-            log,
-            workspace: workspace.compare(probe, &vars),
-        })
+        (evidence.exchanges, evidence.tap) = tap.finish().await;
+        evidence.behind = target.claim(&vars.nonce, started);
+        evidence.gateway = target.gateway_facts();
+        evidence.provider = target.provider.as_ref().map(|p| p.records(&vars.nonce));
+        if let Some(mark) = log_mark {
+            evidence.log = mark.delta(LATE_LINES).await;
+        }
+        evidence.workspace = workspace.compare(probe, &vars);
+        Ok(evidence)
     }
+}
+
+/// The SCOPE part of markers: the target's name in capital letters and digits.
+fn scope(name: &str) -> String {
+    let plain = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase());
+    let scope: String = plain.take(12).collect();
+    if scope.is_empty() { "TARGET".to_owned() } else { scope }
 }
 
 /// Everything that the launches of one cell have in common.
@@ -237,13 +240,18 @@ impl Launcher<'_> {
         let Self { rig, cell, workspace, vars, tap, token, controls } = self;
         let probe = &cell.probe;
         let total = probe.timeout_s.map_or(rig.limits.timeout, Duration::from_secs);
-        let args = arguments(probe, launch, vars, &cell.model.name);
+        let args = arguments(probe, launch, vars, &cell.stand.client_model(&cell.model));
         let folders = workspace.folders();
+        let world = &rig.common.world;
+        let mut environment =
+            environment(probe, vars, &world.environment, folders, &tap.base_url(), token, world.is_root);
+        let of_the_target = cell.stand.client_env(&cell.model);
+        environment.extend(of_the_target.into_iter().map(|(name, value)| (name.into(), value.into())));
         let spec = ProcessSpec {
-            supervisor: rig.supervisor.clone(),
+            supervisor: world.program.clone(),
             program: cell.client.path.clone(),
             args: args.clone(),
-            environment: environment(probe, vars, &rig.caller, folders, &tap.base_url(), token, rig.is_root),
+            environment,
             folder: workspace.folder().to_owned(),
             limits: ProcessLimits {
                 total,

@@ -38,6 +38,13 @@ pub struct Evidence {
     pub workspace: Vec<FileFact>,
 }
 
+impl Evidence {
+    /// How the gateway failed, if it did.
+    pub fn gateway_failure(&self) -> Option<&GatewayFailure> {
+        self.gateway.as_ref()?.failure.as_ref()
+    }
+}
+
 /// Which cell it is and what its placeholders stood for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CellFacts {

@@ -174,6 +174,20 @@ pub fn header<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
     headers.iter().find(|h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value.as_str())
 }
 
+impl Exchange {
+    /// Moves all times by so many microseconds into the past, to another recording's clock; none goes below 0.
+    pub fn shift_back(&mut self, by_us: u64) {
+        let back = |time: &mut u64| *time = time.saturating_sub(by_us);
+        back(&mut self.request.head_us);
+        back(&mut self.request.body_us);
+        back(&mut self.ended_us);
+        if let Some(response) = &mut self.response {
+            back(&mut response.head_us);
+            response.arrivals.iter_mut().for_each(|arrival| back(&mut arrival.at_us));
+        }
+    }
+}
+
 impl Request {
     /// The path without the query.
     pub fn path(&self) -> &str {

@@ -1,0 +1,229 @@
+//! A target while it is used. What has to run for it (gateway, provider tap, scripted provider) is started for its first cell,
+//! shared by all of its cells, and ended with the run.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{Mutex, OnceCell, OwnedSemaphorePermit, Semaphore};
+
+use crate::config::{Behind, CredentialSource, Log, Profile, Way};
+use crate::evidence::{GatewayFacts, GatewayFailure, TargetFacts, TargetKind};
+use crate::exchange::Exchange;
+use crate::gateway::{Gateway, Surroundings};
+use crate::model::Model;
+use crate::provider::{Keys, Provider, ProviderConfig};
+use crate::secret::Secret;
+use crate::tap::{Access, Tap, TapConfig, Upstream};
+use crate::world::World;
+
+/// A target in a run.
+pub struct Stand {
+    /// Its name in reports.
+    pub name: String,
+    what: What,
+    in_flight: Option<Arc<Semaphore>>,
+    /// One entry for all models, or one each where the gateway is started for a model.
+    entries: Mutex<HashMap<Option<String>, Arc<OnceCell<Entered>>>>,
+}
+
+/// What a target is.
+enum What {
+    /// The scripted provider itself, on that port.
+    Embedded { port: u16 },
+    /// A gateway, or a provider's own API.
+    Profile(Box<Profile>),
+}
+
+type Entered = Result<Arc<Entry>, GatewayFacts>;
+
+/// What a cell needs to know of a running target.
+pub struct Entry {
+    /// Where the client tap forwards to.
+    pub upstream: Upstream,
+    /// What the target wants to be shown.
+    pub credential: Option<Secret>,
+    /// The scripted provider, where it answers.
+    pub provider: Option<Arc<Provider>>,
+    /// The target's log file.
+    pub log: Option<PathBuf>,
+    gateway: Option<Gateway>,
+    behind: Option<BehindTap>,
+}
+
+/// The provider tap of a gateway, with the beginning of its clock.
+struct BehindTap {
+    tap: Tap,
+    started: Instant,
+}
+
+impl Stand {
+    /// The scripted provider itself, without a gateway.
+    pub fn embedded(port: u16) -> Self {
+        Self::new("scripted".to_owned(), What::Embedded { port }, None)
+    }
+
+    /// A gateway, or a provider's own API.
+    pub fn profile(profile: Profile) -> Self {
+        let in_flight = profile.max_in_flight.and_then(|n| usize::try_from(n).ok());
+        Self::new(profile.name.clone(), What::Profile(Box::new(profile)), in_flight)
+    }
+
+    fn new(name: String, what: What, in_flight: Option<usize>) -> Self {
+        let in_flight = in_flight.map(|n| Arc::new(Semaphore::new(n)));
+        Self { name, what, in_flight, entries: Mutex::default() }
+    }
+
+    /// The models to be tested.
+    ///
+    /// # Errors
+    /// A variable replaces the list with nothing; in words.
+    pub fn models(&self, world: &World, asked: &[String]) -> Result<Vec<Model>, String> {
+        match &self.what {
+            What::Embedded { .. } => Ok(crate::model::asked_or_default(&self.name, asked)),
+            What::Profile(profile) => profile.models(|name| variable(world, name), asked).map_err(|e| e.to_string()),
+        }
+    }
+
+    /// The variables without which the target cannot be tested and that are absent.
+    pub fn missing(&self, world: &World) -> Vec<String> {
+        match &self.what {
+            What::Embedded { .. } => Vec::new(),
+            What::Profile(p) => p.missing_env(|name| variable(world, name)).into_iter().map(str::to_owned).collect(),
+        }
+    }
+
+    /// What the client is asked for with `--model`.
+    pub fn client_model(&self, model: &Model) -> String {
+        match &self.what {
+            What::Embedded { .. } => model.name.clone(),
+            What::Profile(profile) => profile.client_model(model),
+        }
+    }
+
+    /// Further environment of the client.
+    pub fn client_env(&self, model: &Model) -> Vec<(String, String)> {
+        match &self.what {
+            What::Embedded { .. } => Vec::new(),
+            What::Profile(profile) => profile.client_env(model),
+        }
+    }
+
+    /// Who answers, for the evidence.
+    pub fn facts(&self) -> TargetFacts {
+        let (kind, rewrites) = match &self.what {
+            What::Embedded { .. } => (TargetKind::Embedded, Vec::new()),
+            What::Profile(profile) => {
+                let kind = match profile.behind {
+                    Behind::Anthropic => TargetKind::Gateway,
+                    Behind::Openai => TargetKind::Translator,
+                    Behind::Live => TargetKind::Live,
+                };
+                (kind, profile.rewrites.iter().map(ToString::to_string).collect())
+            }
+        };
+        TargetFacts { name: self.name.clone(), kind, rewrites }
+    }
+
+    /// A place among the cells that may be at the target at once.
+    pub async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let places = Arc::clone(self.in_flight.as_ref()?);
+        places.acquire_owned().await.ok()
+    }
+
+    /// The running target for a model; it is started when it is not running yet.
+    ///
+    /// # Errors
+    /// What was seen of a gateway that could not be used; the same for every cell of it.
+    pub async fn enter(&self, model: &Model, common: &Common) -> Entered {
+        let own = match &self.what {
+            What::Profile(profile) if profile.is_per_model() => Some(model.name.clone()),
+            _ => None,
+        };
+        let cell = Arc::clone(self.entries.lock().await.entry(own.clone()).or_default());
+        cell.get_or_init(|| self.open(own.as_deref(), common)).await.clone()
+    }
+
+    async fn open(&self, model: Option<&str>, common: &Common) -> Entered {
+        let opened = match &self.what {
+            What::Embedded { port } => open_embedded(*port).await,
+            What::Profile(profile) => return open_profile(profile, model, common).await.map(Arc::new),
+        };
+        opened.map(Arc::new).map_err(|e| unusable(e.to_string(), Vec::new()))
+    }
+
+    /// Ends what was started.
+    pub async fn stop(&self) {
+        for (_, cell) in self.entries.lock().await.drain() {
+            let Some(Ok(entry)) = cell.get() else { continue };
+            if let Some(gateway) = &entry.gateway {
+                gateway.stop().await;
+            }
+        }
+    }
+}
+
+/// What all stands of a run share.
+pub struct Common {
+    /// The world.
+    pub world: World,
+    /// The scripted provider behind gateways: it plays every cell's part and takes any credential, because each gateway shows
+    /// what it was configured with.
+    behind: OnceCell<Arc<Provider>>,
+}
+
+impl Common {
+    /// Nothing is started yet.
+    pub fn new(world: World) -> Self {
+        Self { world, behind: OnceCell::new() }
+    }
+
+    async fn provider(&self) -> io::Result<Arc<Provider>> {
+        let start = || async {
+            let config = ProviderConfig { keys: Keys::Any, ..ProviderConfig::default() };
+            Provider::start(config).await.map(Arc::new)
+        };
+        self.behind.get_or_try_init(start).await.cloned()
+    }
+}
+
+fn variable(world: &World, name: &str) -> Option<String> {
+    world.variable(name).map(str::to_owned)
+}
+
+fn unusable(words: String, last_lines: Vec<String>) -> GatewayFacts {
+    GatewayFacts { version: None, failure: Some(GatewayFailure { words, by_itself: false, last_lines }) }
+}
+
+async fn open_embedded(port: u16) -> io::Result<Entry> {
+    let provider = Provider::start(ProviderConfig { port, ..ProviderConfig::default() }).await?;
+    Ok(Entry {
+        upstream: Upstream::parse(&provider.base_url(), None).map_err(io::Error::other)?,
+        credential: Some(Secret::new(provider.api_key())),
+        provider: Some(Arc::new(provider)),
+        log: None,
+        gateway: None,
+        behind: None,
+    })
+}
+
+impl Entry {
+    /// The requests behind the gateway that carried the nonce, on the clock of a recording that began at `began`.
+    pub fn claim(&self, nonce: &str, began: Instant) -> Option<Vec<Exchange>> {
+        let behind = self.behind.as_ref()?;
+        let mut claimed = behind.tap.claim(|request| request.body.text().contains(nonce));
+        let offset = u64::try_from(began.duration_since(behind.started).as_micros()).unwrap_or(0);
+        for (id, exchange) in (0..).zip(&mut claimed) {
+            exchange.id = id;
+            exchange.shift_back(offset);
+        }
+        Some(claimed)
+    }
+
+    /// What is seen of the gateway's process now.
+    pub fn gateway_facts(&self) -> Option<GatewayFacts> {
+        self.gateway.as_ref().map(Gateway::facts)
+    }
+}
