@@ -58,7 +58,9 @@ fn a_report_has_the_documented_fields_sorted_and_indented() {
     .cli[].sha256: text
     .cli[].version: text
     .cli[]: object
+    .client_cpu_s: float
     .duration_s: float
+    .harness_cpu_s: float
     .host.arch: text
     .host.cores: integer
     .host.os: text
