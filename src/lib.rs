@@ -30,6 +30,7 @@ pub mod verdict;
 
 // What we drive.
 pub mod client;
+pub mod gateway;
 pub mod launch;
 pub mod log_delta;
 pub mod process;
