@@ -5,8 +5,14 @@ use std::path::Path;
 
 use crate::probe::{Launch, Probe, Vars};
 
-/// Variables of the caller that the client may see; all others are kept from it. `LC_*` may pass, too.
+/// Variables of the caller that a client or a gateway may see; all others are kept from it. `LC_*` may pass, too.
 const PASSED_ON: [&str; 3] = ["PATH", "LANG", "TZ"];
+
+/// What of the caller's environment every process gets.
+pub fn passed_on(caller: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
+    let passes = |name: &OsStr| name.to_str().is_some_and(|n| PASSED_ON.contains(&n) || n.starts_with("LC_"));
+    caller.iter().filter(|(name, _)| passes(name)).cloned().collect()
+}
 
 /// The most turns of one launch where the probe names no limit: a guard against a gateway that keeps the client going.
 const MAX_TURNS: &str = "6";
@@ -90,8 +96,7 @@ pub fn environment(
     token: &str,
     is_root: bool,
 ) -> Vec<(OsString, OsString)> {
-    let passes = |name: &OsStr| name.to_str().is_some_and(|n| PASSED_ON.contains(&n) || n.starts_with("LC_"));
-    let mut env: Vec<(OsString, OsString)> = caller.iter().filter(|(name, _)| passes(name)).cloned().collect();
+    let mut env = passed_on(caller);
     let mut set = |name: &str, value: &OsStr| env.push((name.into(), value.into()));
     for (name, value) in HERMETIC {
         if !probe.env.contains_key(name) {

@@ -3,7 +3,10 @@
 //! The modules in reading order; `DESIGN.md` tells the story in one line per file.
 
 // What we ask.
+pub mod config;
 pub mod file_error;
+pub mod model;
+pub mod placeholder;
 pub mod probe;
 
 // What we saw.
@@ -27,6 +30,7 @@ pub mod verdict;
 
 // What we drive.
 pub mod client;
+pub mod gateway;
 pub mod launch;
 pub mod log_delta;
 pub mod process;

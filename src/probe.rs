@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::file_error::FileError;
+use crate::placeholder;
 
 /// The largest probe file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -413,8 +414,8 @@ impl Probe {
     }
 }
 
-/// Variables that only the harness sets: they are what keeps a cell hermetic.
-const RESERVED_ENV: [&str; 10] = [
+/// Variables of a client that only the harness sets: they are what keeps a cell hermetic.
+pub(crate) const RESERVED_ENV: [&str; 10] = [
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_API_URL",
     "ANTHROPIC_AUTH_TOKEN",
@@ -450,18 +451,7 @@ impl Block {
     }
 }
 
-/// Refuses `{word}` that is no placeholder: a misspelt one would silently stay as it is.
+/// Refuses `{word}` that is no placeholder.
 fn known_placeholders(text: &Spanned<String>, known: &[&str]) -> Result<(), (Range<usize>, String)> {
-    let mut rest = text.get_ref().as_str();
-    while let Some(open) = rest.find('{') {
-        rest = &rest[open + 1..];
-        let Some(close) = rest.find('}') else { break };
-        let word = &rest[..close];
-        let is_word = !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || "._".contains(c));
-        if is_word && !known.contains(&word) {
-            let list = known.iter().map(|k| format!("{{{k}}}")).collect::<Vec<_>>().join(", ");
-            return Err((text.span(), format!("unknown placeholder {{{word}}} here; known are {list}")));
-        }
-    }
-    Ok(())
+    placeholder::check(text.get_ref(), known).map_err(|message| (text.span(), message))
 }

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::model::Source;
+pub use crate::model::{DEFAULT_MODEL, Model};
 use crate::tap::Upstream;
-
-/// The default model, by the alias that every client version knows.
-pub const DEFAULT_MODEL: &str = "sonnet";
 
 /// A target as it was asked for.
 #[derive(Debug, Clone)]
@@ -26,17 +25,6 @@ pub enum Target {
         /// Its log file.
         log: Option<PathBuf>,
     },
-}
-
-/// A model under test.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Model {
-    /// As the client is asked for it.
-    pub name: String,
-    /// `provider/model`.
-    pub full_name: String,
-    /// Where the name came from.
-    pub source: String,
 }
 
 /// Reads the base URL of a running target. The client appends `/v1/messages` itself, so that part is refused here with a word
@@ -64,20 +52,10 @@ impl Target {
     /// The models that were asked for, or the default; a name without a provider gets the target's, duplicates collapse and
     /// the first wins.
     pub fn models(&self, asked: &[String]) -> Vec<Model> {
-        let (names, source) = match asked {
-            [] => (vec![DEFAULT_MODEL.to_owned()], "default"),
-            asked => (asked.to_vec(), "command line"),
-        };
-        let mut models: Vec<Model> = Vec::new();
-        for name in names {
-            let full_name = if name.contains('/') { name.clone() } else { format!("{}/{name}", self.name()) };
-            if !models.iter().any(|m| m.full_name == full_name) {
-                let prefix = format!("{}/", self.name());
-                let name = name.strip_prefix(&prefix).unwrap_or(&name).to_owned();
-                models.push(Model { name, full_name, source: source.to_owned() });
-            }
+        if asked.is_empty() {
+            return crate::model::models(self.name(), [(DEFAULT_MODEL, Source::DefaultList)]);
         }
-        models
+        crate::model::models(self.name(), asked.iter().map(|name| (name.as_str(), Source::CommandLine)))
     }
 
     /// The SCOPE part of markers: the target's name in capital letters and digits.

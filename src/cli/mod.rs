@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and what the exit codes mean.
 
+pub mod init;
 pub mod judge;
 pub mod progress;
 pub mod run;
@@ -59,6 +60,8 @@ enum Command {
     /// Run the probes and write a matrix report
     #[command(after_help = EXIT_CODES)]
     Run(Box<run::RunArgs>),
+    /// Write a commented ccsmoke.toml to start from
+    Init(init::InitArgs),
     /// List the probes, after checking their files
     Probes(ProbesArgs),
     /// Judge stored results again, or captured text
@@ -169,6 +172,7 @@ pub fn main(world: &World) -> ExitCode {
     };
     let done = match cli.command {
         Command::Run(args) => run::main(&args, world),
+        Command::Init(args) => init::main(&args, world),
         Command::Probes(args) => probes(&args, world),
         Command::Judge(args) => judge::main(&args, world),
         Command::Explain(args) => explain_code(&args),

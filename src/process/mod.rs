@@ -6,22 +6,19 @@
 //! and when its control channel closes, which also happens when ccsmoke itself is killed.
 
 mod capture;
+mod link;
+mod service;
 pub mod supervisor;
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -29,7 +26,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::evidence::{Captured, EndedBy, ProcessFacts};
 use capture::Capture;
-use supervisor::{COMMAND, Report};
+use link::Link;
+pub use service::{End, Service};
+use supervisor::Report;
 
 /// What is to be started, and within which limits.
 #[derive(Debug, Clone)]
@@ -77,9 +76,6 @@ impl Default for ProcessLimits {
         }
     }
 }
-
-/// How long the supervisor may take to end everything by force before it is itself ended.
-const FORCE: Duration = Duration::from_secs(5);
 
 /// How long the pipes may stay open after everything has ended.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -141,11 +137,9 @@ struct Seen {
     too_much: bool,
 }
 
-/// A running supervisor with its pipes.
+/// A supervised process whose outputs are kept.
 struct Supervised {
-    child: Child,
-    reports: Lines<BufReader<OwnedReadHalf>>,
-    commands: OwnedWriteHalf,
+    link: Link,
     stdout: JoinHandle<Captured>,
     stderr: JoinHandle<Captured>,
     seen: watch::Receiver<Seen>,
@@ -160,32 +154,13 @@ impl Drop for Supervised {
 
 impl Supervised {
     fn start(spec: &ProcessSpec, controls: &Controls) -> io::Result<Self> {
-        let (ours, theirs) = StdUnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        // The supervisor must outlive the handle: it ends by itself once the channel closes, and takes all others with it.
-        let mut child = Command::new(&spec.supervisor)
-            .arg(COMMAND)
-            .arg(&spec.program)
-            .args(&spec.args)
-            .env_clear()
-            .envs(spec.environment.iter().map(|(name, value)| (name, value)))
-            .current_dir(&spec.folder)
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
+        let mut link = Link::start(spec, Stdio::piped(), Stdio::piped())?;
         controls.activity.touch();
-        let (read, commands) = UnixStream::from_std(ours)?.into_split();
         let (tell, seen) = watch::channel(Seen::default());
-        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(io::Error::other("the pipes are missing"));
-        };
+        let (stdout, stderr) = link.pipes()?;
         let limits = spec.limits;
         Ok(Self {
-            child,
-            reports: BufReader::new(read).lines(),
-            commands,
+            link,
             stdout: tokio::spawn(drain(stdout, limits, controls.activity.clone(), tell.clone(), Watch::Results)),
             stderr: tokio::spawn(drain(stderr, limits, controls.activity.clone(), tell, Watch::Nothing)),
             seen,
@@ -203,7 +178,7 @@ impl Supervised {
             let ending = facts.ended_by.is_some();
             let why = tokio::select! {
                 biased;
-                line = self.reports.next_line() => match line.ok().flatten().and_then(|l| serde_json::from_str(&l).ok()) {
+                report = self.link.report() => match report {
                     Some(Report::Started) => continue,
                     Some(Report::NotStarted { error }) => return failed(error),
                     Some(Report::Exited { code, signal, leftovers, held_pipes }) => {
@@ -230,7 +205,7 @@ impl Supervised {
                 },
                 () = at(force_at) => {
                     force_at = None;
-                    drop(self.commands.write_all(supervisor::KILL).await);
+                    self.link.command(supervisor::KILL).await;
                     continue;
                 }
                 changed = self.seen.changed() => {
@@ -240,29 +215,13 @@ impl Supervised {
                 }
             };
             facts.ended_by = Some(why);
-            drop(self.commands.write_all(supervisor::TERMINATE).await);
+            self.link.command(supervisor::TERMINATE).await;
             force_at = Some(Instant::now() + limits.grace);
         }
-        self.wait_until_gone(&mut facts).await;
+        let usage = self.link.until_gone().await;
+        (facts.cpu_us, facts.max_rss_kib) = (usage.cpu_us, usage.max_rss_kib);
         self.collect(&mut facts).await;
         facts
-    }
-
-    /// Waits until nothing is left; a supervisor that cannot bring that about is ended itself.
-    async fn wait_until_gone(&mut self, facts: &mut ProcessFacts) {
-        let gone = async {
-            while let Ok(Some(line)) = self.reports.next_line().await {
-                if let Ok(Report::Gone { cpu_us, max_rss_kib }) = serde_json::from_str(&line) {
-                    (facts.cpu_us, facts.max_rss_kib) = (cpu_us, max_rss_kib);
-                    break;
-                }
-            }
-        };
-        if tokio::time::timeout(FORCE, gone).await.is_err() {
-            // Nobody is left to be told if this fails.
-            drop(self.child.start_kill());
-        }
-        drop(tokio::time::timeout(FORCE, self.child.wait()).await);
     }
 
     /// Takes what the pipes brought. A pipe that someone still holds open is given up.

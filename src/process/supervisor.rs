@@ -191,7 +191,11 @@ fn kill_pass(client: Pid) {
 
 /// All living processes below this one.
 fn descendants() -> Vec<Pid> {
-    let own = std::process::id();
+    descendants_of(std::process::id())
+}
+
+/// All living processes below another one; none where there is no `/proc`.
+pub(crate) fn descendants_of(root: u32) -> Vec<Pid> {
     let mut parents: Vec<(u32, u32)> = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
@@ -200,7 +204,7 @@ fn descendants() -> Vec<Pid> {
             parents.push((pid, parent));
         }
     }
-    let mut family = vec![own];
+    let mut family = vec![root];
     let mut next = 0;
     while let Some(parent) = family.get(next).copied() {
         family.extend(parents.iter().filter(|(_, p)| *p == parent).map(|(pid, _)| *pid));

@@ -8,10 +8,26 @@ use std::path::{Path, PathBuf};
 const FLOORS: [(&str, &[&str]); 5] = [
     (
         "ask and saw",
-        &["file_error", "probe", "decode", "evidence", "exchange", "messages", "redact", "sse", "transcript"],
+        &[
+            "config",
+            "file_error",
+            "model",
+            "placeholder",
+            "probe", // ask
+            "decode",
+            "evidence",
+            "exchange",
+            "messages",
+            "redact",
+            "sse",
+            "transcript",
+        ],
     ),
     ("conclude", &["case", "finding", "judge", "rules", "tap_log", "text_evidence", "text_rules", "verdict"]),
-    ("drive", &["client", "launch", "log_delta", "process", "provider", "secret", "tap", "target", "workspace"]),
+    (
+        "drive",
+        &["client", "gateway", "launch", "log_delta", "process", "provider", "secret", "tap", "target", "workspace"],
+    ),
     ("tell", &["report"]),
     ("go", &["cell", "cli", "judge_text", "probes", "run", "world"]),
 ];
