@@ -191,9 +191,25 @@ pub struct TapFacts {
     pub runaway: bool,
 }
 
+/// The API that the scripted provider was asked by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Face {
+    /// Anthropic Messages.
+    #[default]
+    Anthropic,
+    /// OpenAI Chat Completions.
+    OpenaiChat,
+    /// OpenAI Responses.
+    OpenaiResponses,
+}
+
 /// The scripted provider's account of one request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderRecord {
+    /// The API that it was asked by.
+    #[serde(default)]
+    pub face: Face,
     /// The name of the turn that was played; `None` when it refused or nothing fitted.
     pub turn: Option<String>,
     /// The status answered.
@@ -206,11 +222,12 @@ pub struct ProviderRecord {
     pub thinking: bool,
     /// The token counts that were answered.
     pub usage: Option<TurnUsage>,
-    /// The content blocks that were answered, as the API would return them whole.
+    /// The content blocks that were answered, as the Messages API returns them whole, whichever API it was asked by: they say
+    /// what the script meant. Only thinking answered by Anthropic Messages is signed.
     pub blocks: Vec<serde_json::Value>,
     /// The stop reason that was answered.
     pub stop_reason: Option<String>,
-    /// What the request held that the provider does not know, e.g. `field:speed`, `beta:x-2099`, `block:foo`.
+    /// What the request held that the provider does not know, e.g. `field:speed`, `beta:x-2099`, `block:foo`, `item:foo`.
     pub unknown: Vec<String>,
     /// Whether the answer was sent to its end; `false` when the other side went away.
     pub delivered: bool,

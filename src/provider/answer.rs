@@ -1,4 +1,5 @@
-//! Answers as the API sends them: the events of a stream, or one whole message. Both come from the same blocks.
+//! What is answered, whichever API it goes out by; and its form in the Messages API: the events of a stream, or one whole
+//! message. Both come from the same blocks.
 
 use std::time::Duration;
 
@@ -7,13 +8,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::issued::Issued;
+use crate::evidence::Face;
 use crate::probe::{self, ToolUseBlock, Turn, TurnUsage};
 
 /// One answer, ready to be sent in either form.
 pub(super) struct Answer {
-    id: String,
-    model: String,
-    blocks: Vec<Block>,
+    pub(super) id: String,
+    pub(super) model: String,
+    pub(super) content: Vec<Block>,
     pub(super) stop_reason: String,
     pub(super) usage: TurnUsage,
     /// The pause in front of every event after the first.
@@ -21,7 +23,7 @@ pub(super) struct Answer {
 }
 
 /// A content block in the pieces in which it is streamed.
-enum Block {
+pub(super) enum Block {
     Text(Vec<String>),
     Thinking { pieces: Vec<String>, signature: Option<String> },
     ToolUse { id: String, name: String, input: Value, fragments: u32 },
@@ -29,6 +31,7 @@ enum Block {
 
 /// Where an answer's ids come from: the same conversation gets the same ids.
 pub(super) struct Origin<'a> {
+    pub(super) face: Face,
     pub(super) issued: &'a Issued,
     /// What makes the answer this one: nonce, turn, conversation.
     pub(super) parts: [&'a [u8]; 3],
@@ -56,11 +59,13 @@ impl Answer {
             probe::Block::Text(pieces) => Some(Block::Text(all(pieces))),
             probe::Block::Thinking(block) => thinking.then(|| {
                 let pieces = all(&block.pieces);
-                let signature = block.signed.then(|| origin.issued.sign(&pieces.concat()));
+                // Nothing else has a place for a signature.
+                let signed = block.signed && origin.face == Face::Anthropic;
+                let signature = signed.then(|| origin.issued.sign(&pieces.concat()));
                 Block::Thinking { pieces, signature }
             }),
             probe::Block::ToolUse(ToolUseBlock { name, input, fragments }) => Some(Block::ToolUse {
-                id: origin.id("toolu_", index),
+                id: origin.id(origin.face.call_prefix(), index),
                 name: name.clone(),
                 input: input
                     .iter()
@@ -70,13 +75,13 @@ impl Answer {
                 fragments: *fragments,
             }),
         };
-        let blocks: Vec<Block> = turn.blocks.iter().enumerate().filter_map(block).collect();
-        let calls = blocks.iter().any(|b| matches!(b, Block::ToolUse { .. }));
+        let content: Vec<Block> = turn.blocks.iter().enumerate().filter_map(block).collect();
+        let calls = content.iter().any(|b| matches!(b, Block::ToolUse { .. }));
         let by_default = if calls { "tool_use" } else { "end_turn" };
         Self {
-            id: origin.id("msg_", 0),
+            id: origin.id(origin.face.answer_prefix(), 0),
             model: origin.model.to_owned(),
-            blocks,
+            content,
             stop_reason: turn.stop_reason.clone().unwrap_or_else(|| by_default.to_owned()),
             usage: turn.usage,
             pause: Duration::from_millis(turn.pause_ms),
@@ -86,9 +91,9 @@ impl Answer {
     /// A plain text, for conversations without a script.
     pub(super) fn plain(text: String, origin: &Origin<'_>) -> Self {
         Self {
-            id: origin.id("msg_", 0),
+            id: origin.id(origin.face.answer_prefix(), 0),
             model: origin.model.to_owned(),
-            blocks: vec![Block::Text(vec![text])],
+            content: vec![Block::Text(vec![text])],
             stop_reason: "end_turn".to_owned(),
             usage: TurnUsage::default(),
             pause: Duration::ZERO,
@@ -97,17 +102,17 @@ impl Answer {
 
     /// Whether it holds thinking.
     pub(super) fn has_thinking(&self) -> bool {
-        self.blocks.iter().any(|b| matches!(b, Block::Thinking { .. }))
+        self.content.iter().any(|b| matches!(b, Block::Thinking { .. }))
     }
 
-    /// The blocks as the API returns them whole.
+    /// The blocks as the Messages API returns them whole.
     pub(super) fn blocks(&self) -> Vec<Value> {
-        self.blocks.iter().filter_map(|block| serde_json::to_value(block.whole()).ok()).collect()
+        self.content.iter().filter_map(|block| serde_json::to_value(block.whole()).ok()).collect()
     }
 
     /// The whole message, for a request that does not stream.
     pub(super) fn message(&self) -> Bytes {
-        let content = self.blocks.iter().map(Block::whole).collect();
+        let content = self.content.iter().map(Block::whole).collect();
         json_bytes(&self.envelope(content, Some(&self.stop_reason), self.usage))
     }
 
@@ -115,7 +120,7 @@ impl Answer {
     pub(super) fn events(&self) -> Vec<Bytes> {
         let started = TurnUsage { output_tokens: 1, ..self.usage };
         let mut events = vec![Event::MessageStart { message: self.envelope(Vec::new(), None, started) }];
-        for (index, block) in self.blocks.iter().enumerate() {
+        for (index, block) in self.content.iter().enumerate() {
             let delta = |delta| Event::ContentBlockDelta { index, delta };
             events.push(Event::ContentBlockStart { index, content_block: block.start() });
             if index == 0 {
@@ -128,7 +133,7 @@ impl Answer {
                     events.extend(signature.iter().map(|signature| delta(Delta::Signature { signature })));
                 }
                 Block::ToolUse { input, fragments, .. } => {
-                    let parts = split(&input.to_string(), *fragments);
+                    let parts = fragments_of(input, *fragments);
                     events.extend(parts.into_iter().map(|partial_json| delta(Delta::InputJson { partial_json })));
                 }
             }
@@ -264,6 +269,11 @@ fn filled(value: &toml::Value, fill: &impl Fn(&str) -> String) -> Value {
     }
 }
 
+/// The JSON text of a call's arguments in the fragments in which it is streamed.
+pub(super) fn fragments_of(input: &Value, fragments: u32) -> Vec<String> {
+    split(&input.to_string(), fragments)
+}
+
 /// A text in `pieces` pieces of nearly the same number of characters; in fewer when it has not so many characters.
 fn split(text: &str, pieces: u32) -> Vec<String> {
     let chars: Vec<char> = text.chars().collect();
@@ -290,7 +300,12 @@ mod tests {
 
     fn answer(turn: &str, thinking: bool) -> Answer {
         let issued = Issued::with_key([7; 32]);
-        let origin = Origin { issued: &issued, parts: [b"nonce", b"call", b"hash"], model: "claude-sonnet-5-5" };
+        let origin = Origin {
+            face: Face::Anthropic,
+            issued: &issued,
+            parts: [b"nonce", b"call", b"hash"],
+            model: "claude-sonnet-5-5",
+        };
         Answer::scripted(&toml::from_str(turn).unwrap(), &origin, thinking, |t| t.replace("{workspace}", "/w"))
     }
 

@@ -19,22 +19,35 @@ const PER_IMAGE: u64 = 1_600;
 
 /// The estimate of a whole request, at least 1.
 pub fn tokens(body: &Value) -> u64 {
-    let system: u64 = reading::items(&body["system"]).iter().map(block).sum();
+    let system: u64 = ["system", "instructions"].iter().flat_map(|part| reading::items(&body[part])).map(block).sum();
     let tools: u64 = reading::tools(body).iter().map(|tool| PER_ITEM + text(tool)).sum();
-    let messages: u64 = reading::messages(body)
-        .iter()
-        .map(|message| PER_ITEM + reading::items(&message["content"]).iter().map(block).sum::<u64>())
-        .sum();
-    PER_REQUEST + system + tools + messages
+    let said = reading::messages(body).iter().chain(reading::items(&body["input"]));
+    PER_REQUEST + system + tools + said.map(message).sum::<u64>()
+}
+
+/// A message of any API, or an item of a Responses request, which need not have a content.
+fn message(message: &Value) -> u64 {
+    match message.get("content") {
+        Some(content) => {
+            let blocks = reading::items(content).iter().map(block).sum::<u64>();
+            PER_ITEM + blocks + message.get("tool_calls").map_or(0, text)
+        }
+        None => block(message),
+    }
 }
 
 fn block(value: &Value) -> u64 {
     match value["type"].as_str() {
-        Some("image") => PER_IMAGE,
-        Some("text") => PER_ITEM + text(&value["text"]),
+        Some("image" | "image_url" | "input_image") => PER_IMAGE,
+        Some("text" | "input_text" | "output_text") => PER_ITEM + text(&value["text"]),
         Some("tool_result") => PER_ITEM + reading::items(&value["content"]).iter().map(block).sum::<u64>(),
         _ => PER_ITEM + text(value),
     }
+}
+
+/// The estimate of a text alone.
+pub(super) fn text_tokens(text: &str) -> u64 {
+    (text.len() as u64).div_ceil(BYTES_PER_TOKEN)
 }
 
 /// The tokens of every text within, keys and numbers left out except a tool schema's own names.

@@ -1,16 +1,20 @@
 //! The scripted provider: what answers behind the gateway, deterministic and as strict as the real API where a gateway's
 //! mistake would show.
 //!
-//! It speaks Anthropic Messages on a loopback port. A request belongs to the registered conversation whose nonce it holds,
+//! It speaks Anthropic Messages, and for gateways that translate OpenAI Chat Completions and Responses ([`openai`]), all on one
+//! loopback port. A request belongs to the registered conversation whose nonce it holds,
 //! its answer follows from what it says alone, and what the real API would refuse is refused in the real API's words
-//! ([`contract`]). Its own account of every request is evidence.
+//! ([`contract`] and [`openai::contract`]). Its own account of every request is evidence.
 
 mod answer;
 pub mod contract;
 pub mod count;
+mod face;
 pub mod issued;
 mod ledger;
+mod openai;
 mod reading;
+mod refusal;
 mod reply;
 mod script;
 mod server;
@@ -105,7 +109,7 @@ impl Provider {
         format!("http://{}", self.address)
     }
 
-    /// The credential that requests have to carry, as `x-api-key` or as bearer token.
+    /// The credential that requests have to carry: as bearer token, or for Anthropic Messages as `x-api-key`.
     pub fn api_key(&self) -> &str {
         &self.shared.api_key
     }

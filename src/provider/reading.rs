@@ -4,6 +4,8 @@
 
 use serde_json::Value;
 
+use super::script::Facts;
+
 /// Who speaks in a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -122,6 +124,19 @@ pub(super) fn turns(body: &Value) -> Vec<RoleTurn<'_>> {
         }
     }
     turns
+}
+
+/// What the conversation holds, as far as scripts ask for it.
+pub(super) fn facts(body: &Value) -> Facts<'_> {
+    let mut facts = Facts::offering(tools(body).iter().filter_map(|tool| tool["name"].as_str()));
+    for block in turns(body).iter().filter(|t| t.role == Role::User).flat_map(|t| &t.blocks) {
+        if let Some(text) = block.text() {
+            facts.hear_user(text);
+        } else if block.kind == "tool_result" {
+            facts.hear_result(result_texts(block));
+        }
+    }
+    facts
 }
 
 /// Whether and how a request asks for thinking.

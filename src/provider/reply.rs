@@ -95,7 +95,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::evidence::ProviderRecord;
+    use crate::evidence::{Face, ProviderRecord};
     use crate::provider::ledger::Ledger;
 
     fn poll(reply: &mut Reply) -> Poll<Option<Bytes>> {
@@ -106,6 +106,7 @@ mod tests {
     #[test]
     fn the_connection_is_made_to_write_between_chunks_and_delivery_is_noted_with_the_last() {
         let record = ProviderRecord {
+            face: Face::Anthropic,
             turn: None,
             status: 200,
             refusal: None,

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::reading::{self, Block, Role, RoleTurn};
 use crate::probe::{Turn, Vars, When};
 
 /// What every nonce begins with; sixteen small hexadecimal digits follow.
@@ -17,11 +16,13 @@ pub(super) const NONCE_DIGITS: usize = 16;
 /// How many digits end a marker.
 const MARKER_DIGITS: usize = 8;
 
-/// Everything nonce-shaped within the texts of a request's messages and system prompt.
+/// Where a request holds what was said, over all APIs: Messages, Chat Completions and Responses.
+const SAID: [&str; 4] = ["messages", "system", "input", "instructions"];
+
+/// Everything nonce-shaped within the texts of a request's conversation and system prompt.
 pub(super) fn nonces(body: &Value) -> BTreeSet<&str> {
     let mut found = BTreeSet::new();
-    collect_nonces(&body["messages"], &mut found);
-    collect_nonces(&body["system"], &mut found);
+    SAID.iter().for_each(|part| collect_nonces(&body[part], &mut found));
     found
 }
 
@@ -44,7 +45,8 @@ pub(super) fn nonces_in(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What a conversation holds, as far as scripts ask for it.
+/// What a conversation holds, as far as scripts ask for it, whichever API it came by.
+#[derive(Default)]
 pub(super) struct Facts<'a> {
     tools: Vec<&'a str>,
     /// How many tool results there are.
@@ -55,19 +57,21 @@ pub(super) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// Reads the facts of a request.
-    pub(super) fn of(body: &'a Value) -> Self {
-        let turns = reading::turns(body);
-        let by_user = || turns.iter().filter(|t| t.role == Role::User).flat_map(blocks);
-        let results = || by_user().filter(|b| b.kind == "tool_result");
-        let texts = || by_user().filter_map(Block::text);
-        Self {
-            tools: reading::tools(body).iter().filter_map(|t| t["name"].as_str()).collect(),
-            tool_results: u32::try_from(results().count()).unwrap_or(u32::MAX),
-            last_user_text: texts().last().unwrap_or_default(),
-            prompt_marker: texts().filter_map(last_marker).last(),
-            tool_result_marker: results().flat_map(|r| reading::result_texts(r)).filter_map(last_marker).last(),
-        }
+    /// The facts of a conversation in which these tools are on offer and nothing has been said yet.
+    pub(super) fn offering(tools: impl Iterator<Item = &'a str>) -> Self {
+        Self { tools: tools.collect(), ..Self::default() }
+    }
+
+    /// The user says this.
+    pub(super) fn hear_user(&mut self, text: &'a str) {
+        self.last_user_text = text;
+        self.prompt_marker = last_marker(text).or(self.prompt_marker);
+    }
+
+    /// A tool call has this result.
+    pub(super) fn hear_result(&mut self, texts: impl Iterator<Item = &'a str>) {
+        self.tool_results = self.tool_results.saturating_add(1);
+        self.tool_result_marker = texts.filter_map(last_marker).last().or(self.tool_result_marker);
     }
 
     /// The first turn whose conditions all hold.
@@ -110,10 +114,6 @@ impl<'a> Facts<'a> {
     }
 }
 
-fn blocks<'b, 'a>(turn: &'b RoleTurn<'a>) -> impl Iterator<Item = &'b Block<'a>> {
-    turn.blocks.iter()
-}
-
 /// The last marker-shaped token: `PARTS_OF_CAPITALS_0123ABCD`, at least three parts, eight hexadecimal digits at the end.
 fn last_marker(text: &str) -> Option<&str> {
     text.rsplit(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'))
@@ -131,6 +131,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::provider::reading;
 
     fn vars() -> Vars {
         Vars {
@@ -146,7 +147,7 @@ mod tests {
     }
 
     fn chosen(body: &Value, turns: &[Turn]) -> Option<String> {
-        Facts::of(body).choose(turns).map(|t| t.name.get_ref().clone())
+        reading::facts(body).choose(turns).map(|t| t.name.get_ref().clone())
     }
 
     #[test]
@@ -213,12 +214,12 @@ mod tests {
                 {"type": "text", "text": "1\tFCC_T_5E6F7A8B\n2\t"}]}]}]});
         let text = "{prompt.marker} {tool_result.marker} {workspace} {nonce} {other} {";
         assert_eq!(
-            Facts::of(&body).fill(text, &vars()),
+            reading::facts(&body).fill(text, &vars()),
             "FCC_X_READ_1A2B3C4D FCC_T_5E6F7A8B /w ref-0123456789abcdef {other} {"
         );
         let empty = json!({"messages": [{"role": "user", "content": "no marker"}]});
         assert_eq!(
-            Facts::of(&empty).fill("{prompt.marker}{tool_result.marker}{marker}", &vars()),
+            reading::facts(&empty).fill("{prompt.marker}{tool_result.marker}{marker}", &vars()),
             "(no marker in the prompt)(no marker in the tool result){marker}"
         );
     }
@@ -229,7 +230,7 @@ mod tests {
             {"role": "user", "content": "go"},
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "\\nFCC_T_5E6F7A8B"}]}]});
         assert_eq!(
-            Facts::of(&body).fill("{prompt.marker}|{tool_result.marker}", &vars()),
+            reading::facts(&body).fill("{prompt.marker}|{tool_result.marker}", &vars()),
             "(no marker in the prompt)|FCC_T_5E6F7A8B"
         );
     }
@@ -249,7 +250,7 @@ mod tests {
             let _ = nonces_in(&text).count();
             let _ = last_marker(&text);
             let body = json!({"messages": [{"role": "user", "content": text}]});
-            let _ = Facts::of(&body).fill(&text, &vars());
+            let _ = reading::facts(&body).fill(&text, &vars());
         }
     }
 }

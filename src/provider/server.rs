@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
@@ -11,6 +12,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderVa
 use hyper::service::service_fn;
 use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -22,15 +24,20 @@ use super::Shared;
 use super::answer::{Answer, Origin, json_bytes};
 use super::contract::{self, Accepted, Endpoint, MAX_BODY_BYTES, Refusal};
 use super::count;
-use super::reading::ThinkingMode;
 use super::reply::Reply;
-use super::script::{self, Facts};
-use crate::evidence::ProviderRecord;
-use crate::exchange::{Header, header};
+use super::script;
+use crate::evidence::{Face, ProviderRecord};
+use crate::exchange::Header;
 use crate::probe::{Turn, TurnError};
 
 /// What is answered to a conversation that no running cell registered.
 const UNCLAIMED: &str = "ccsmoke: this conversation is not part of any running cell";
+
+/// Where tokens are counted.
+const COUNT_TOKENS: &str = "/v1/messages/count_tokens";
+
+/// Where models are listed.
+const MODELS_PATH: &str = "/v1/models";
 
 /// Models that are listed when none are configured.
 const MODELS: [&str; 3] = ["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5"];
@@ -75,20 +82,30 @@ async fn respond(shared: Arc<Shared>, request: hyper::Request<Incoming>) -> Resu
     }
     let body = read(body).await?;
     let headers = recorded(&head.headers);
-    let refused = |refusal: Refusal| shared.refusal(&refusal, &body);
-    Ok(match (&head.method, head.uri.path()) {
-        (&Method::POST, "/v1/messages") => shared.messages(&headers, &body),
-        (&Method::POST, "/v1/messages/count_tokens") => match shared.accept(Endpoint::CountTokens, &headers, &body) {
-            Ok(accepted) => ok(&json!({"input_tokens": count::tokens(&accepted.body)})),
-            Err(refusal) => refused(refusal),
-        },
-        (&Method::GET, "/v1/models") => match shared.authorise(&headers) {
-            Ok(()) => ok(&shared.models(head.uri.query().unwrap_or_default())),
-            Err(refusal) => refused(refusal),
-        },
-        (_, "/v1/messages" | "/v1/messages/count_tokens" | "/v1/models") => refused(Refusal::method_not_allowed()),
-        _ => refused(Refusal::not_found("Not found")),
+    let (method, path) = (&head.method, head.uri.path());
+    let face = Face::of(path, &headers);
+    let refused = |refusal: &Refusal| shared.refusal(face, refusal, &body);
+    // Whoever may see it.
+    let shown = |what: &dyn Fn() -> Result<Value, Refusal>| {
+        shared.authorise(face, &headers).and_then(|()| what()).map_or_else(|r| refused(&r), |value| ok(&value))
+    };
+    let model = model_id(path);
+    Ok(match (method, path) {
+        (&Method::POST, path) if path == face.path() => shared.infer(face, &headers, &body),
+        (&Method::POST, COUNT_TOKENS) => shown(&|| shared.count(&headers, &body)),
+        (&Method::GET, MODELS_PATH) => shown(&|| Ok(shared.models(face, head.uri.query().unwrap_or_default()))),
+        (&Method::GET, _) if model.is_some() => shown(&|| shared.model(face, model.as_deref().unwrap_or_default())),
+        (_, path) if path == face.path() || model.is_some() || [COUNT_TOKENS, MODELS_PATH].contains(&path) => {
+            refused(&face.wrong_method(method, path))
+        }
+        (_, path) => refused(&face.unknown_path(method, path)),
     })
+}
+
+/// The model that a path asks for: everything behind the list's own path, whose slashes may be escaped or not.
+fn model_id(path: &str) -> Option<String> {
+    let id = path.strip_prefix(MODELS_PATH)?.strip_prefix('/').filter(|id| !id.is_empty())?;
+    Some(percent_decode_str(id).decode_utf8_lossy().into_owned())
 }
 
 /// Reads a body to its end, and keeps of it what fits and one byte more, which tells that it was too large.
@@ -122,50 +139,28 @@ fn json_response(status: StatusCode, body: Bytes) -> Response<Reply> {
     response
 }
 
-/// An error as the API puts it.
-fn error(status: StatusCode, kind: &str, message: &str, request_id: &str) -> Response<Reply> {
-    let envelope = json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id});
-    with_id(json_response(status, json_bytes(&envelope)), request_id)
-}
-
-fn with_id(mut response: Response<Reply>, request_id: &str) -> Response<Reply> {
-    if let Ok(value) = HeaderValue::from_str(request_id) {
-        response.headers_mut().insert("request-id", value);
-    }
-    response
-}
-
 impl Shared {
-    fn authorise(&self, headers: &[Header]) -> Result<(), Refusal> {
-        let is_ours = |key: &str| bool::from(key.as_bytes().ct_eq(self.api_key.as_bytes()));
-        let bearer = header(headers, "authorization").map(|value| match value.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => "",
-        });
-        match (header(headers, "x-api-key"), bearer) {
-            (Some(key), _) if is_ours(key) => Ok(()),
-            (_, Some(token)) if is_ours(token) => Ok(()),
-            (Some(_), _) => Err(Refusal::unauthenticated("invalid x-api-key")),
-            (None, Some(_)) => Err(Refusal::unauthenticated("Invalid authentication credentials")),
-            (None, None) => Err(Refusal::unauthenticated("x-api-key header is required")),
-        }
+    fn authorise(&self, face: Face, headers: &[Header]) -> Result<(), Refusal> {
+        face.authorise(headers, |key| key.as_bytes().ct_eq(self.api_key.as_bytes()).into())
     }
 
-    fn accept(&self, endpoint: Endpoint, headers: &[Header], body: &[u8]) -> Result<Accepted, Refusal> {
-        self.authorise(headers)?;
-        contract::check(endpoint, headers, body, &self.issued, &self.limits)
+    /// A refusal of a request in the form of its API.
+    fn refusal(&self, face: Face, refusal: &Refusal, body: &[u8]) -> Response<Reply> {
+        error(face, refusal, &self.issued.id("req_", &[&Sha256::digest(body)]))
     }
 
-    fn refusal(&self, refusal: &Refusal, body: &[u8]) -> Response<Reply> {
-        let id = self.issued.id("req_", &[&Sha256::digest(body)]);
-        let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        error(status, refusal.kind, &refusal.message, &id)
+    /// `POST /v1/messages/count_tokens`.
+    fn count(&self, headers: &[Header], body: &[u8]) -> Result<Value, Refusal> {
+        let accepted = contract::check(Endpoint::CountTokens, headers, body, &self.issued, &self.limits)?;
+        Ok(json!({"input_tokens": count::tokens(&accepted.body)}))
     }
 
-    /// `POST /v1/messages`.
-    fn messages(&self, headers: &[Header], body: &[u8]) -> Response<Reply> {
-        match self.accept(Endpoint::Messages, headers, body) {
-            Ok(accepted) => self.play(accepted),
+    /// An inference request of either API.
+    fn infer(&self, face: Face, headers: &[Header], body: &[u8]) -> Response<Reply> {
+        let accepted =
+            self.authorise(face, headers).and_then(|()| face.check(headers, body, &self.issued, &self.limits));
+        match accepted {
+            Ok(accepted) => self.play(face, accepted),
             Err(refusal) => {
                 // A body that is no JSON can still show whose it is.
                 let parsed: Option<Value> = serde_json::from_slice(body).ok();
@@ -177,24 +172,25 @@ impl Shared {
                 let record = ProviderRecord {
                     status: refusal.status,
                     refusal: Some(refusal.message.clone()),
-                    ..blank_record(parsed.as_ref().is_some_and(wants_stream))
+                    ..blank_record(face, parsed.as_ref().is_some_and(wants_stream))
                 };
                 let ledger = self.claim(&nonces).map_or_else(|| Arc::clone(&self.unclaimed), |c| Arc::clone(&c.ledger));
                 let receipt = ledger.enter(record);
-                self.refusal(&refusal, body).map(|reply| reply.noting(receipt))
+                self.refusal(face, &refusal, body).map(|reply| reply.noting(receipt))
             }
         }
     }
 
     /// Answers an accepted request with the turn that its conversation has come to.
-    fn play(&self, Accepted { body, unknown }: Accepted) -> Response<Reply> {
+    fn play(&self, face: Face, Accepted { body, unknown }: Accepted) -> Response<Reply> {
         let script = self.claim(&script::nonces(&body));
-        let facts = Facts::of(&body);
+        let facts = face.facts(&body);
         let turn = script.as_ref().and_then(|s| facts.choose(&s.conversation.turns));
         let nonce = script.as_ref().map_or("", |s| s.conversation.vars.nonce.as_str());
         let name = turn.map_or("", |t| t.name.get_ref().as_str());
-        let conversation = Sha256::digest(body["messages"].to_string());
+        let conversation = Sha256::digest(face.conversation(&body).to_string());
         let origin = Origin {
+            face,
             issued: &self.issued,
             parts: [nonce.as_bytes(), name.as_bytes(), &conversation],
             model: body["model"].as_str().unwrap_or_default(),
@@ -202,17 +198,17 @@ impl Shared {
         let stream = wants_stream(&body);
         let ledger = script.as_ref().map_or(&self.unclaimed, |s| &s.ledger);
         let turn_name = turn.map(|t| t.name.get_ref().clone());
-        let record = ProviderRecord { turn: turn_name, unknown, ..blank_record(stream) };
+        let record = ProviderRecord { turn: turn_name, unknown, ..blank_record(face, stream) };
 
         if let Some((turn, error)) = turn.and_then(|t| t.error.as_ref().map(|e| (t, e))) {
-            let response = scripted_error(turn, error, &origin.request_id());
+            let response = scripted_error(face, turn, error, &origin.request_id());
             let receipt = ledger.enter(ProviderRecord { status: response.status().as_u16(), ..record });
             return response.map(|reply| reply.noting(receipt));
         }
         let answer = match (turn, &script) {
             (Some(turn), Some(script)) => {
-                let thinking = ThinkingMode::of(&body) != ThinkingMode::Off;
-                Answer::scripted(turn, &origin, thinking, |text| facts.fill(text, &script.conversation.vars))
+                let fill = |text: &str| facts.fill(text, &script.conversation.vars);
+                Answer::scripted(turn, &origin, face.wants_thinking(&body), fill)
             }
             (_, Some(_)) => Answer::plain(
                 format!(
@@ -235,29 +231,56 @@ impl Shared {
             stop_reason: Some(answer.stop_reason.clone()),
             ..record
         });
-        let response = if stream { streamed(&answer) } else { json_response(StatusCode::OK, answer.message()) };
-        with_id(response.map(|reply| reply.noting(receipt)), &origin.request_id())
+        let response = if stream {
+            streamed(face.stream(&answer, &body), answer.pause)
+        } else {
+            json_response(StatusCode::OK, face.whole(&answer, &body))
+        };
+        with_id(face, response.map(|reply| reply.noting(receipt)), &origin.request_id())
     }
 
-    /// `GET /v1/models`, with `limit` and `after_id`.
-    fn models(&self, query: &str) -> Value {
-        let query: BTreeMap<Cow<'_, str>, Cow<'_, str>> = url::form_urlencoded::parse(query.as_bytes()).collect();
-        let limit = query.get("limit").and_then(|n| n.parse().ok()).unwrap_or(MODELS_PER_PAGE).clamp(1, 1000);
+    /// `GET /v1/models`; Anthropic's has pages, with `limit` and `after_id`.
+    fn models(&self, face: Face, query: &str) -> Value {
         let all: Vec<&str> = match &self.limits.models {
             Some(models) => models.iter().map(String::as_str).collect(),
             None => MODELS.to_vec(),
         };
+        let entries = |models: &[&str]| models.iter().map(|id| face.model(id)).collect::<Vec<_>>();
+        if face != Face::Anthropic {
+            return json!({"object": "list", "data": entries(&all)});
+        }
+        let query: BTreeMap<Cow<'_, str>, Cow<'_, str>> = url::form_urlencoded::parse(query.as_bytes()).collect();
+        let limit = query.get("limit").and_then(|n| n.parse().ok()).unwrap_or(MODELS_PER_PAGE).clamp(1, 1000);
         let after = query.get("after_id").and_then(|id| all.iter().position(|m| m == id)).map_or(0, |at| at + 1);
         let page: Vec<&str> = all.iter().copied().skip(after).take(limit).collect();
-        let entry =
-            |id: &&str| json!({"type": "model", "id": id, "display_name": id, "created_at": "2026-01-01T00:00:00Z"});
         json!({
-            "data": page.iter().map(entry).collect::<Vec<_>>(),
+            "data": entries(&page),
             "has_more": after + page.len() < all.len(),
             "first_id": page.first(),
             "last_id": page.last(),
         })
     }
+
+    /// `GET /v1/models/{id}`.
+    fn model(&self, face: Face, id: &str) -> Result<Value, Refusal> {
+        match &self.limits.models {
+            Some(models) if !models.iter().any(|m| m == id) => Err(face.unknown_model(id)),
+            _ => Ok(face.model(id)),
+        }
+    }
+}
+
+/// An error as the API puts it.
+fn error(face: Face, refusal: &Refusal, request_id: &str) -> Response<Reply> {
+    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    with_id(face, json_response(status, json_bytes(&face.envelope(refusal, request_id))), request_id)
+}
+
+fn with_id(face: Face, mut response: Response<Reply>, request_id: &str) -> Response<Reply> {
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        response.headers_mut().insert(face.id_header(), value);
+    }
+    response
 }
 
 fn wants_stream(body: &Value) -> bool {
@@ -265,8 +288,9 @@ fn wants_stream(body: &Value) -> bool {
 }
 
 /// A record of an answer that is not known yet.
-fn blank_record(streamed: bool) -> ProviderRecord {
+fn blank_record(face: Face, streamed: bool) -> ProviderRecord {
     ProviderRecord {
+        face,
         turn: None,
         status: 200,
         refusal: None,
@@ -280,23 +304,25 @@ fn blank_record(streamed: bool) -> ProviderRecord {
     }
 }
 
-fn streamed(answer: &Answer) -> Response<Reply> {
-    let mut response = Response::new(Reply::stream(answer.events(), answer.pause));
+fn streamed(chunks: Vec<Bytes>, pause: Duration) -> Response<Reply> {
+    let mut response = Response::new(Reply::stream(chunks, pause));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 
-/// A scripted error; one that HTTP cannot carry is said aloud instead of being bent.
-fn scripted_error(turn: &Turn, scripted: &TurnError, request_id: &str) -> Response<Reply> {
+/// A scripted error, whose words are the script's in either envelope; one that HTTP cannot carry is said aloud instead of
+/// being bent.
+fn scripted_error(face: Face, turn: &Turn, scripted: &TurnError, request_id: &str) -> Response<Reply> {
     let headers: Option<Vec<(HeaderName, HeaderValue)>> =
         scripted.headers.iter().map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?))).collect();
-    let (Ok(status), Some(headers)) = (StatusCode::from_u16(scripted.status), headers) else {
+    let (true, Some(headers)) = (StatusCode::from_u16(scripted.status).is_ok(), headers) else {
         let message = format!("ccsmoke: the error of turn `{}` has no valid status or headers", turn.name.get_ref());
-        return error(StatusCode::INTERNAL_SERVER_ERROR, "api_error", &message, request_id);
+        return error(face, &Refusal::of(500, "api_error", message), request_id);
     };
-    let mut response = error(status, &scripted.kind, &scripted.message, request_id);
+    let refusal = Refusal::of(scripted.status, scripted.kind.clone(), scripted.message.clone());
+    let mut response = error(face, &refusal, request_id);
     response.headers_mut().extend(headers);
     response
 }

@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ccsmoke::evidence::ProviderRecord;
+use ccsmoke::evidence::{Face, ProviderRecord};
 use ccsmoke::exchange::Header;
 use ccsmoke::probe::{Turn, Vars};
 use ccsmoke::provider::contract::{self, Endpoint, Limits};
@@ -254,6 +254,7 @@ async fn a_tool_round_trip_plays_its_turns_and_is_on_record() {
     assert_eq!(
         call,
         &ProviderRecord {
+            face: Face::Anthropic,
             turn: Some("call".into()),
             status: 200,
             refusal: None,

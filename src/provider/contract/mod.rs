@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::count;
 use super::issued::Issued;
 use super::reading::{self, RoleTurn, ThinkingMode};
+pub use super::refusal::Refusal;
 use crate::exchange::{Header, header};
 
 /// The largest body that the API takes, in bytes.
@@ -51,39 +52,6 @@ pub struct Accepted {
     pub unknown: Vec<String>,
 }
 
-/// A request that the API would refuse.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The HTTP status.
-    pub status: u16,
-    /// The error's type, e.g. `invalid_request_error`.
-    pub kind: &'static str,
-    /// The message.
-    pub message: String,
-}
-
-impl Refusal {
-    /// 400, the status of every broken rule about a request's content.
-    fn invalid(message: impl Into<String>) -> Self {
-        Self { status: 400, kind: "invalid_request_error", message: message.into() }
-    }
-
-    /// 404, as for a model or a path that does not exist.
-    pub(super) fn not_found(message: impl Into<String>) -> Self {
-        Self { status: 404, kind: "not_found_error", message: message.into() }
-    }
-
-    /// 401.
-    pub(super) fn unauthenticated(message: impl Into<String>) -> Self {
-        Self { status: 401, kind: "authentication_error", message: message.into() }
-    }
-
-    /// 405, for a path that exists with another method.
-    pub(super) fn method_not_allowed() -> Self {
-        Self { status: 405, kind: "invalid_request_error", message: "Method Not Allowed".into() }
-    }
-}
-
 /// A request as the rules see it.
 struct Request<'a> {
     body: &'a Value,
@@ -105,8 +73,7 @@ pub fn check(
     limits: &Limits,
 ) -> Result<Accepted, Refusal> {
     if body.len() > MAX_BODY_BYTES {
-        let message = "Request exceeds the maximum size".to_owned();
-        return Err(Refusal { status: 413, kind: "request_too_large", message });
+        return Err(Refusal::of(413, "request_too_large", "Request exceeds the maximum size"));
     }
     if header(headers, "anthropic-version").is_none_or(str::is_empty) {
         return Err(Refusal::invalid("anthropic-version: header is required"));

@@ -519,7 +519,7 @@ fn every_rule_refuses_in_the_words_of_the_api_and_lets_the_next_of_kin_pass() {
     let table = [fields(), blocks(), tool_calls(), signatures(), thinking_modes(), pairs()];
     for (n, row) in table.into_iter().flatten().enumerate() {
         let refusal = run(&row.refused, &Limits::default());
-        let expected = Refusal { status: row.status, kind: row.kind, message: row.message };
+        let expected = Refusal::of(row.status, row.kind, row.message);
         assert_eq!(refusal, Err(expected), "row {n}: {}", row.refused.body);
         let accepted = run(&row.accepted, &Limits::default());
         assert!(accepted.is_ok(), "row {n}: {:?} for {}", accepted.err(), row.accepted.body);
@@ -553,7 +553,7 @@ fn a_body_of_more_than_32_mib_is_too_large_and_one_of_exactly_that_is_not() {
     assert!(verdict(&body).is_ok());
     body.push(b' ');
     let refusal = verdict(&body).unwrap_err();
-    assert_eq!((refusal.status, refusal.kind), (413, "request_too_large"));
+    assert_eq!((refusal.status, &*refusal.kind), (413, "request_too_large"));
 }
 
 #[test]
@@ -561,7 +561,7 @@ fn models_and_window_are_limits_only_where_they_are_configured() {
     let ask = |body| Ask { betas: "", body };
     let only = Limits { models: Some(vec!["claude-haiku-5-5".into()]), context_window: None };
     let refusal = run(&ask(talk(&[user("hi")])), &only).unwrap_err();
-    assert_eq!((refusal.status, refusal.kind), (404, "not_found_error"));
+    assert_eq!((refusal.status, &*refusal.kind), (404, "not_found_error"));
     assert_eq!(refusal.message, "model: claude-sonnet-5-5");
     assert!(run(&ask(with("model", "claude-haiku-5-5")), &only).is_ok());
 
