@@ -193,7 +193,8 @@ impl Rig {
         let controls = Controls { interrupt: cancel.clone(), ..Controls::default() };
         let wire = tokio::spawn(follow(tap.activity(), controls.activity.clone()));
         let guard = tokio::spawn(stop_runaway(tap.runaway(), controls.runaway.clone()));
-        let common = Launcher { rig: self, cell, workspace: &workspace, vars: &vars, tap: &tap, token: &token, controls };
+        let common =
+            Launcher { rig: self, cell, workspace: &workspace, vars: &vars, tap: &tap, token: &token, controls };
         for launch in &probe.launch {
             let facts = common.launch(launch, started).await;
             let ended_well = facts.process.returncode == Some(0);
@@ -207,7 +208,7 @@ impl Rig {
         guard.abort();
         (evidence.exchanges, evidence.tap) = tap.finish().await;
         evidence.behind = target.claim(&vars.nonce, started);
-        evidence.gateway = target.gateway_facts();
+        evidence.gateway = target.gateway_facts().await;
         evidence.provider = target.provider.as_ref().map(|p| p.records(&vars.nonce));
         if let Some(mark) = log_mark {
             evidence.log = mark.delta(LATE_LINES).await;

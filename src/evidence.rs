@@ -83,6 +83,13 @@ pub struct GatewayFacts {
     pub failure: Option<GatewayFailure>,
 }
 
+impl GatewayFacts {
+    /// How it failed, in words; empty when it did not.
+    pub fn words(&self) -> &str {
+        self.failure.as_ref().map_or("", |failure| &failure.words)
+    }
+}
+
 /// How a gateway failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GatewayFailure {

@@ -20,6 +20,7 @@ pub mod transcript;
 
 // What we conclude.
 pub mod case;
+pub mod control;
 pub mod finding;
 pub mod judge;
 pub mod rules;
@@ -49,4 +50,5 @@ pub mod cli;
 pub mod judge_text;
 pub mod probes;
 pub mod run;
+pub mod stand;
 pub mod world;

@@ -52,3 +52,11 @@ pub fn models<'a>(provider: &str, names: impl IntoIterator<Item = (&'a str, Sour
     }
     models
 }
+
+/// The models that were asked for, or else the default.
+pub fn asked_or_default(provider: &str, asked: &[String]) -> Vec<Model> {
+    if asked.is_empty() {
+        return models(provider, [(DEFAULT_MODEL, Source::DefaultList)]);
+    }
+    models(provider, asked.iter().map(|name| (name.as_str(), Source::CommandLine)))
+}

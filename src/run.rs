@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cell::{CellPlan, Rig};
+use crate::finding::Finding;
 use crate::judge::text_input;
 use crate::report::store::StoreError;
 use crate::report::{Attempt, CliFacts, HostFacts, MatrixReport, OutcomeRow, SCHEMA_VERSION, excerpt, seconds};
@@ -177,6 +178,12 @@ async fn run_cell(
 ) -> Option<RunCell> {
     let mut attempts = Vec::new();
     let mut client_cpu_us = 0;
+    let missing = cell.stand.missing(&rig.common.world);
+    if !missing.is_empty() {
+        let row = row(cell, &no_credential(&missing));
+        drop(events.send(Event::CellFinished { cell: cell.name(), row: Box::new(row.clone()) }));
+        return Some(RunCell { row, client_cpu_us });
+    }
     loop {
         let attempt = attempts.len() + 1;
         drop(events.send(Event::CellStarted { cell: cell.name(), attempt }));
@@ -196,6 +203,7 @@ async fn run_cell(
                     Some(path) => path.clone(),
                     None => evidence_path.replace("evidence.json", "tap.log"),
                 });
+                row.gateway_version = evidence.gateway.as_ref().and_then(|g| g.version.clone());
                 row.stdout_excerpt = excerpt(&text.stdout);
                 row.stderr_excerpt = excerpt(&text.stderr);
                 row.log_excerpt = excerpt(&text.log_delta);
@@ -239,6 +247,8 @@ fn own_cpu_us() -> u64 {
 
 fn row(cell: &CellPlan, verdict: &Verdict) -> OutcomeRow {
     OutcomeRow {
+        target: cell.stand.name.clone(),
+        gateway_version: None,
         model: cell.model.name.clone(),
         full_model: cell.model.full_name.clone(),
         source: cell.model.source.clone(),
@@ -266,17 +276,23 @@ fn row(cell: &CellPlan, verdict: &Verdict) -> OutcomeRow {
 
 /// The verdict on a cell that ccsmoke itself could not carry out.
 fn harness_error(words: &str) -> Verdict {
+    nothing_captured(Outcome::Failed, Classification::HarnessBug, rules::harness_error(words))
+}
+
+/// The verdict on a cell whose target wants a credential that is not there.
+fn no_credential(variables: &[String]) -> Verdict {
+    let finding = rules::credential_missing(&variables.join(", "));
+    nothing_captured(Outcome::Skipped, Classification::MissingEnv, finding)
+}
+
+fn nothing_captured(outcome: Outcome, classification: Classification, finding: Finding) -> Verdict {
     Verdict {
-        outcome: Outcome::Failed,
-        classification: Classification::HarnessBug,
-        findings: vec![rules::harness_error(words)],
+        outcome,
+        classification,
+        findings: vec![finding],
         request_count: 0,
         token_evidence: crate::text_evidence::TokenEvidence::default(),
-        text_verdict: TextVerdict {
-            outcome: Outcome::Failed,
-            classification: Classification::HarnessBug,
-            rule: "nothing-was-captured".to_owned(),
-        },
+        text_verdict: TextVerdict { outcome, classification, rule: "nothing-was-captured".to_owned() },
         usage: Usage::default(),
         cost_usd: None,
     }

@@ -9,15 +9,18 @@ use std::time::Instant;
 
 use tokio::sync::{Mutex, OnceCell, OwnedSemaphorePermit, Semaphore};
 
-use crate::config::{Behind, CredentialSource, Log, Profile, Way};
+use crate::config::{Behind, Profile};
 use crate::evidence::{GatewayFacts, GatewayFailure, TargetFacts, TargetKind};
 use crate::exchange::Exchange;
-use crate::gateway::{Gateway, Surroundings};
+use crate::gateway::{self, FailureKind, Gateway, Surroundings};
 use crate::model::Model;
 use crate::provider::{Keys, Provider, ProviderConfig};
 use crate::secret::Secret;
 use crate::tap::{Access, Tap, TapConfig, Upstream};
 use crate::world::World;
+
+/// The name of the embedded provider as a target.
+pub const SCRIPTED: &str = "scripted";
 
 /// A target in a run.
 pub struct Stand {
@@ -49,8 +52,14 @@ pub struct Entry {
     pub provider: Option<Arc<Provider>>,
     /// The target's log file.
     pub log: Option<PathBuf>,
-    gateway: Option<Gateway>,
+    gateway: Option<RunningGateway>,
     behind: Option<BehindTap>,
+}
+
+/// A gateway that is up, with the version that it tells.
+struct RunningGateway {
+    gateway: Gateway,
+    version: Option<String>,
 }
 
 /// The provider tap of a gateway, with the beginning of its clock.
@@ -62,7 +71,7 @@ struct BehindTap {
 impl Stand {
     /// The scripted provider itself, without a gateway.
     pub fn embedded(port: u16) -> Self {
-        Self::new("scripted".to_owned(), What::Embedded { port }, None)
+        Self::new(SCRIPTED.to_owned(), What::Embedded { port }, None)
     }
 
     /// A gateway, or a provider's own API.
@@ -74,6 +83,11 @@ impl Stand {
     fn new(name: String, what: What, in_flight: Option<usize>) -> Self {
         let in_flight = in_flight.map(|n| Arc::new(Semaphore::new(n)));
         Self { name, what, in_flight, entries: Mutex::default() }
+    }
+
+    /// Whether this is the scripted provider itself.
+    pub fn is_embedded(&self) -> bool {
+        matches!(self.what, What::Embedded { .. })
     }
 
     /// The models to be tested.
@@ -147,19 +161,19 @@ impl Stand {
     }
 
     async fn open(&self, model: Option<&str>, common: &Common) -> Entered {
-        let opened = match &self.what {
-            What::Embedded { port } => open_embedded(*port).await,
-            What::Profile(profile) => return open_profile(profile, model, common).await.map(Arc::new),
-        };
-        opened.map(Arc::new).map_err(|e| unusable(e.to_string(), Vec::new()))
+        match &self.what {
+            What::Embedded { port } => open_embedded(*port).await.map(Arc::new).map_err(|e| unusable(e.to_string())),
+            What::Profile(profile) => open_profile(profile, model, common).await,
+        }
     }
 
-    /// Ends what was started.
+    /// Ends what was started. No cell is at the target any more.
     pub async fn stop(&self) {
         for (_, cell) in self.entries.lock().await.drain() {
-            let Some(Ok(entry)) = cell.get() else { continue };
-            if let Some(gateway) = &entry.gateway {
-                gateway.stop().await;
+            // Whoever still holds an entry ends its gateway by dropping it.
+            let Some(Ok(entry)) = Arc::into_inner(cell).and_then(OnceCell::into_inner) else { continue };
+            if let Some(running) = Arc::into_inner(entry).and_then(|entry| entry.gateway) {
+                running.gateway.stop().await;
             }
         }
     }
@@ -193,8 +207,21 @@ fn variable(world: &World, name: &str) -> Option<String> {
     world.variable(name).map(str::to_owned)
 }
 
-fn unusable(words: String, last_lines: Vec<String>) -> GatewayFacts {
-    GatewayFacts { version: None, failure: Some(GatewayFailure { words, by_itself: false, last_lines }) }
+/// What could not be started, and through no fault of a gateway.
+fn unusable(words: String) -> GatewayFacts {
+    GatewayFacts { version: None, failure: Some(GatewayFailure { words, by_itself: false, last_lines: Vec::new() }) }
+}
+
+fn told(failure: gateway::GatewayFailure) -> GatewayFailure {
+    let by_itself = match failure.kind {
+        FailureKind::NotStarted { .. } | FailureKind::SomebodyElse { .. } => false,
+        FailureKind::NeverReady { .. } | FailureKind::Died { .. } | FailureKind::NotAnswering { .. } => true,
+    };
+    GatewayFailure {
+        words: format!("the gateway {} {}", failure.gateway, failure.kind),
+        by_itself,
+        last_lines: failure.last_lines,
+    }
 }
 
 async fn open_embedded(port: u16) -> io::Result<Entry> {
@@ -207,6 +234,44 @@ async fn open_embedded(port: u16) -> io::Result<Entry> {
         gateway: None,
         behind: None,
     })
+}
+
+async fn open_profile(profile: &Profile, model: Option<&str>, common: &Common) -> Entered {
+    let behind = match profile.behind {
+        Behind::Live => None,
+        Behind::Anthropic | Behind::Openai => match open_behind(common).await {
+            Ok(behind) => Some(behind),
+            Err(e) => return Err(unusable(format!("the provider tap cannot be started: {e}"))),
+        },
+    };
+    let world = &common.world;
+    let surroundings =
+        Surroundings { supervisor: &world.program, environment: &world.environment, folder: &world.folder };
+    let base_url = behind.as_ref().map(|(tap, _)| tap.tap.base_url());
+    let gateway = Gateway::start(profile, model, base_url.as_deref(), &surroundings)
+        .await
+        .map_err(|failure| GatewayFacts { version: None, failure: Some(told(failure)) })?;
+    let upstream = Upstream::parse(gateway.base_url(), None).map_err(|e| unusable(e.to_string()))?;
+    let (behind, provider) = behind.unzip();
+    Ok(Arc::new(Entry {
+        upstream,
+        credential: gateway.credential().cloned(),
+        provider,
+        log: gateway.log_path().map(ToOwned::to_owned),
+        behind,
+        gateway: Some(RunningGateway { version: gateway.version().await, gateway }),
+    }))
+}
+
+/// A provider tap of its own in front of the shared provider.
+async fn open_behind(common: &Common) -> io::Result<(BehindTap, Arc<Provider>)> {
+    let provider = common.provider().await?;
+    let upstream = Upstream::parse(&provider.base_url(), None).map_err(io::Error::other)?;
+    let started = Instant::now();
+    let mut config = TapConfig::new(upstream, Access::Anyone, started);
+    // All cells of the target go through it; each cell's own tap bounds what it may send.
+    config.max_requests = u32::MAX;
+    Ok((BehindTap { tap: Tap::start(config).await?, started }, provider))
 }
 
 impl Entry {
@@ -222,8 +287,10 @@ impl Entry {
         Some(claimed)
     }
 
-    /// What is seen of the gateway's process now.
-    pub fn gateway_facts(&self) -> Option<GatewayFacts> {
-        self.gateway.as_ref().map(Gateway::facts)
+    /// What is seen of the gateway now, after a cell.
+    pub async fn gateway_facts(&self) -> Option<GatewayFacts> {
+        let running = self.gateway.as_ref()?;
+        let failure = running.gateway.health().await.err().map(told);
+        Some(GatewayFacts { version: running.version.clone(), failure })
     }
 }

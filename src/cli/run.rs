@@ -1,11 +1,11 @@
 //! `ccsmoke run`: everything is checked before anything is started; then the cells run, and the report is told of.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::judge::exit_for;
@@ -13,13 +13,16 @@ use super::progress::{Liveness, Progress};
 use super::{Exit, FailOn, Failure, Format, ProbesFolder, to_stdout};
 use crate::cell::{CellPlan, Limits, Rig};
 use crate::client::{self, Client, ClientError, Surroundings};
+use crate::config::{Config, Profile, Profiles};
+use crate::model::asked_or_default;
 use crate::probe::Probe;
 use crate::probes::ProbeSet;
 use crate::redact::Redactor;
 use crate::report::store::RunFiles;
 use crate::report::{CliFacts, HostFacts, terminal};
 use crate::run::{Event, RunOptions, run};
-use crate::target::{Target, base_url};
+use crate::stand::{Common, SCRIPTED, Stand};
+use crate::target::base_url;
 use crate::world::World;
 
 /// Arguments of `ccsmoke run`.
@@ -42,9 +45,15 @@ pub struct RunArgs {
     /// Test the gateway at this base URL instead of the embedded scripted provider
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// The name of the gateway at --url in reports
-    #[arg(long, value_name = "NAME", requires = "url", default_value = "gateway")]
-    target: String,
+    /// Test this gateway (repeatable): a profile file, or the name of a built-in profile
+    #[arg(long = "gateway", value_name = "FILE|NAME", conflicts_with = "url")]
+    gateways: Vec<String>,
+    /// Take the targets from this file [default: the nearest ccsmoke.toml in this folder or above, if there is one]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "gateways"])]
+    config: Option<PathBuf>,
+    /// Test this target only (repeatable; `scripted` is the embedded provider); with --url, its name in reports
+    #[arg(long = "target", value_name = "NAME")]
+    targets: Vec<String>,
     /// The variable that holds the credential for --url; the client never sees it
     #[arg(long, value_name = "VARIABLE", requires = "url")]
     auth_token_env: Option<String>,
@@ -118,18 +127,29 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
     let mut progress = Progress::new(live);
     let set = args.folder.read_some(world)?;
     let probes = chosen(&set, &args.probes)?;
-    let target = target(args, world)?;
+    let stands = stands(args, world)?;
     let redactor = redactor(args, world)?;
     let cancel = CancellationToken::new();
     let signals = tokio::spawn(cancel_on_signal(cancel.clone()));
     let started_at = jiff::Timestamp::now();
     // The folder and the port first: nothing is fetched or launched for a run that could not be told of.
     let files = RunFiles::create(&args.results, &args.worker, started_at.as_second()).map_err(Failure::usage)?;
-    let (target_name, models) = (target.name().to_owned(), target.models(&args.models));
     let limits = Limits { timeout: Duration::from_secs(args.timeout), max_requests: args.max_requests };
-    let rig = Rig::start(target, set.rules, redactor, files, limits, Semaphore::new(world.cores), world)
-        .await
-        .map_err(Failure::usage)?;
+    let embedded = stands.iter().find(|s| s.is_embedded()).cloned();
+    let rig = Rig {
+        common: Common::new(world.clone()),
+        embedded: embedded.clone().unwrap_or_else(|| Arc::new(Stand::embedded(0))),
+        rules: set.rules,
+        redactor,
+        files,
+        limits,
+        starts: Arc::new(Semaphore::new(world.cores)),
+        controls: Mutex::default(),
+    };
+    if let Some(embedded) = embedded {
+        let default = asked_or_default(&embedded.name, &[]).remove(0);
+        embedded.enter(&default, &rig.common).await.map_err(|facts| Failure::usage(facts.words()))?;
+    }
     let rig = Arc::new(rig);
 
     let clients = tokio::select! {
@@ -142,7 +162,7 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
         jobs: args.jobs.map_or_else(|| world.cells_in_memory(), usize::from),
         retries: args.retries,
         started_at,
-        target: target_name,
+        target: stands.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", "),
         clients: clients.iter().map(|c| CliFacts { version: c.version.clone(), sha256: c.sha256.clone() }).collect(),
         host: HostFacts {
             os: std::env::consts::OS.to_owned(),
@@ -150,7 +170,7 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
             cores: world.cores,
         },
     };
-    let plan = plan(&models, &clients, &probes);
+    let plan = plan(&stands, &args.models, &clients, &probes, world)?;
     let (tell, mut events) = mpsc::unbounded_channel::<Event>();
     let running = run(Arc::clone(&rig), plan, options, tell, cancel);
     let telling = async {
@@ -165,6 +185,9 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
         told
     };
     let (done, told) = tokio::join!(running, telling);
+    for stand in &stands {
+        stand.stop().await;
+    }
     signals.abort();
     let (report, path) = done.map_err(Failure::usage)?;
     told?;
@@ -225,34 +248,74 @@ fn chosen(set: &ProbeSet, asked: &[String]) -> Result<Vec<Arc<Probe>>, Failure> 
     Ok(probes)
 }
 
-fn target(args: &RunArgs, world: &World) -> Result<Target, Failure> {
-    let Some(text) = &args.url else { return Ok(Target::Embedded { port: args.provider_port }) };
-    let url = base_url(text).map_err(|e| Failure::usage(format!("--url cannot be used: {e}")))?;
-    if let Some(name) = &args.auth_token_env
-        && world.variable(name).is_none_or(str::is_empty)
-    {
-        return Err(Failure::usage(format!(
-            "--auth-token-env {name}: the variable is not set, or empty, or not UTF-8"
-        )));
+/// The targets that were asked for, or those of the configuration, or the embedded provider.
+fn stands(args: &RunArgs, world: &World) -> Result<Vec<Arc<Stand>>, Failure> {
+    if let Some(text) = &args.url {
+        base_url(text).map_err(|e| Failure::usage(format!("--url cannot be used: {e}")))?;
+        if let Some(name) = &args.auth_token_env
+            && world.variable(name).is_none_or(str::is_empty)
+        {
+            let message = format!("--auth-token-env {name}: the variable is not set, or empty, or not UTF-8");
+            return Err(Failure::usage(message));
+        }
+        let name = args.targets.first().map_or("gateway", String::as_str);
+        let profile = Profile::adopted(name, text, args.auth_token_env.clone(), args.gateway_log.clone());
+        return Ok(vec![Arc::new(Stand::profile(profile))]);
     }
-    Ok(Target::Running {
-        name: args.target.clone(),
-        url,
-        auth_token_env: args.auth_token_env.clone(),
-        log: args.gateway_log.clone(),
-    })
+    let built_in = Profiles::built_in().map_err(|errors| Failure::usage(super::all(&errors)))?;
+    let mut stands = Vec::new();
+    if args.gateways.is_empty() {
+        let config = args.config.clone().or_else(|| Config::find_upwards(&world.folder));
+        let config = config.map(|path| Config::read(&path, &built_in)).transpose().map_err(Failure::usage)?;
+        stands.extend(config.into_iter().flat_map(|c| c.targets).map(Stand::profile));
+    }
+    for gateway in &args.gateways {
+        let profile = match built_in.get(gateway) {
+            Some(profile) => profile.clone(),
+            None if Path::new(gateway).is_file() => {
+                Profile::read(Path::new(gateway), &built_in).map_err(Failure::usage)?
+            }
+            None => {
+                let names = built_in.names().collect::<Vec<_>>().join(", ");
+                return Err(Failure::usage(format!(
+                    "--gateway {gateway}: there is no such file, and no built-in profile of that name; there are {names}"
+                )));
+            }
+        };
+        stands.push(Stand::profile(profile));
+    }
+    let wants_embedded = stands.is_empty() || args.targets.iter().any(|t| t == SCRIPTED);
+    if wants_embedded {
+        stands.push(Stand::embedded(args.provider_port));
+    }
+    let known = stands.iter().map(|s| s.name.clone()).collect::<Vec<_>>();
+    if let Some(unknown) = args.targets.iter().find(|t| !known.contains(t)) {
+        let message = format!("there is no target {unknown:?}; there are {}, {SCRIPTED}", known.join(", "));
+        return Err(Failure::usage(message));
+    }
+    stands.retain(|s| args.targets.is_empty() || args.targets.contains(&s.name));
+    Ok(stands.into_iter().map(Arc::new).collect())
 }
 
-fn plan(models: &[crate::target::Model], clients: &[Arc<Client>], probes: &[Arc<Probe>]) -> Vec<CellPlan> {
+fn plan(
+    stands: &[Arc<Stand>],
+    asked: &[String],
+    clients: &[Arc<Client>],
+    probes: &[Arc<Probe>],
+    world: &World,
+) -> Result<Vec<CellPlan>, Failure> {
     let mut plan = Vec::new();
-    for model in models {
-        for client in clients {
-            for probe in probes {
-                plan.push(CellPlan { probe: Arc::clone(probe), client: Arc::clone(client), model: model.clone() });
+    for stand in stands {
+        for model in stand.models(world, asked).map_err(Failure::usage)? {
+            for client in clients {
+                for probe in probes {
+                    let (stand, probe, client) = (Arc::clone(stand), Arc::clone(probe), Arc::clone(client));
+                    plan.push(CellPlan { stand, probe, client, model: model.clone() });
+                }
             }
         }
     }
-    plan
+    Ok(plan)
 }
 
 /// Cancels at the first interrupt or termination; at the second one the program ends at once, and the supervisors, whose

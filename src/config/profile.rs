@@ -130,6 +130,31 @@ impl Profile {
         Self::resolve(Layer::parse(path, text)?, path, text, profiles)
     }
 
+    /// A running gateway, or a provider's own API, of which nothing more is known.
+    pub fn adopted(name: &str, url: &str, credential: Option<String>, log: Option<PathBuf>) -> Self {
+        Self {
+            name: name.to_owned(),
+            folder: PathBuf::new(),
+            way: Way::Adopt { url: url.to_owned() },
+            behind: Behind::Live,
+            ready: "/".to_owned(),
+            ready_timeout: Duration::from_secs(10),
+            log: log.map(|path| Log::File(path.display().to_string())),
+            credential: credential.map(CredentialSource::Variable),
+            requires_env: Vec::new(),
+            provider: name.to_owned(),
+            client_model: None,
+            client_env: BTreeMap::new(),
+            rewrites: BTreeSet::new(),
+            max_in_flight: None,
+            version: Vec::new(),
+            search: Vec::new(),
+            models: vec![crate::model::DEFAULT_MODEL.to_owned()],
+            extra_models: Vec::new(),
+            models_env: None,
+        }
+    }
+
     /// Reads and checks a profile file.
     ///
     /// # Errors

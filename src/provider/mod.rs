@@ -42,6 +42,18 @@ pub struct ProviderConfig {
     pub limits: Limits,
     /// The key of signatures and ids; a random one when absent.
     pub key: Option<Key>,
+    /// Whose credentials are taken.
+    pub keys: Keys,
+}
+
+/// Whose credentials a provider takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keys {
+    /// Only its own: see [`Provider::api_key`].
+    #[default]
+    Own,
+    /// Any, as long as there is one: a gateway shows what it was configured with.
+    Any,
 }
 
 /// A conversation that the provider plays its part in. It is known by the nonce in `vars`.
@@ -63,6 +75,7 @@ pub struct Provider {
 /// What the handle and the server share.
 struct Shared {
     api_key: String,
+    keys: Keys,
     limits: Limits,
     issued: Issued,
     scripts: RwLock<HashMap<String, Arc<Script>>>,
@@ -95,6 +108,7 @@ impl Provider {
         };
         let shared = Arc::new(Shared {
             api_key: format!("sk-ccsmoke-{}", hex(&random::<16>()?)),
+            keys: config.keys,
             limits: config.limits,
             issued: Issued::with_key(key),
             scripts: RwLock::default(),

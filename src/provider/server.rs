@@ -20,6 +20,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use super::Keys;
 use super::Shared;
 use super::answer::{Answer, Origin, json_bytes};
 use super::contract::{self, Accepted, Endpoint, MAX_BODY_BYTES, Refusal};
@@ -141,7 +142,10 @@ fn json_response(status: StatusCode, body: Bytes) -> Response<Reply> {
 
 impl Shared {
     fn authorise(&self, face: Face, headers: &[Header]) -> Result<(), Refusal> {
-        face.authorise(headers, |key| key.as_bytes().ct_eq(self.api_key.as_bytes()).into())
+        face.authorise(headers, |key| match self.keys {
+            Keys::Own => key.as_bytes().ct_eq(self.api_key.as_bytes()).into(),
+            Keys::Any => true,
+        })
     }
 
     /// A refusal of a request in the form of its API.

@@ -72,6 +72,12 @@ pub struct HostFacts {
 /// What became of one cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutcomeRow {
+    /// The target's name.
+    #[serde(default)]
+    pub target: String,
+    /// The version that the gateway tells.
+    #[serde(default)]
+    pub gateway_version: Option<String>,
     /// The model as the client was asked for it.
     pub model: String,
     /// `provider/model`.

@@ -102,6 +102,20 @@ pub fn harness_error(words: &str) -> Finding {
     }
 }
 
+/// The code of a cell that was skipped for want of a credential.
+const CREDENTIAL_MISSING: &str = "credential-missing";
+
+/// The finding for a cell whose target wants variables that are not set.
+pub fn credential_missing(variables: &str) -> Finding {
+    Finding {
+        code: CREDENTIAL_MISSING.to_owned(),
+        severity: Note,
+        suspect: Suspect::Environment,
+        message: format!("not set: {variables}"),
+        cites: Vec::new(),
+    }
+}
+
 /// All rules, causes first.
 pub static RULES: &[Rule] = &[
     Rule {
@@ -112,6 +126,24 @@ pub static RULES: &[Rule] = &[
         why: "Nothing was tested.",
         advice: "The message says what failed; mend it and run again.",
         check: |_| Vec::new(),
+    },
+    Rule {
+        code: CREDENTIAL_MISSING,
+        name: "A variable that the target needs is not set",
+        severity: Note,
+        what: "`requires_env` and `auth_token_env` of the target, before its cells run.",
+        why: "Without credentials nothing can be said about a provider; the cell is skipped and never counts as passed.",
+        advice: "Set the variable, or leave the target out with `--target`.",
+        check: |_| Vec::new(),
+    },
+    Rule {
+        code: "gateway-unusable",
+        name: "The gateway could not be used",
+        severity: Broken,
+        what: "Whether the gateway started, became ready, was alive when the cell ended, and was the one that answered.",
+        why: "Its cells say nothing else.",
+        advice: "The message holds the last lines of its log.",
+        check: wire::gateway_unusable,
     },
     Rule {
         code: "client-not-started",

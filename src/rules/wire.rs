@@ -24,6 +24,16 @@ pub(super) fn refused(case: &Case<'_>) -> Vec<Found> {
         .collect()
 }
 
+pub(super) fn gateway_unusable(case: &Case<'_>) -> Vec<Found> {
+    let Some(failure) = case.evidence.gateway_failure() else { return Vec::new() };
+    let lines = failure.last_lines.iter().rev().take(3).rev().map(|l| super::shorten(l)).collect::<Vec<_>>();
+    let said = if lines.is_empty() { String::new() } else { format!("; its last lines: {}", lines.join(" | ")) };
+    let suspect = if failure.by_itself { Suspect::Gateway } else { Suspect::Environment };
+    let finding = Found::new(suspect, format!("{}{said}", failure.words)).cite("gateway");
+    // A gateway that could not even be started is the environment's fault, and still fails the run.
+    vec![if failure.by_itself { finding } else { finding.class(Classification::HarnessBug) }]
+}
+
 pub(super) fn no_request(case: &Case<'_>) -> Vec<Found> {
     let launches = &case.evidence.launches;
     let started = launches.iter().any(|l| l.process.spawn_error.is_none());
