@@ -7,7 +7,9 @@
 )]
 
 mod client;
+mod config;
 mod floors;
+mod gateway;
 #[cfg(feature = "live")]
 mod live;
 mod probe_files;
