@@ -101,7 +101,7 @@ impl<'a> Case<'a> {
     pub fn far(&self) -> Suspect {
         match self.evidence.cell.target.kind {
             TargetKind::Embedded => Suspect::Provider,
-            TargetKind::Live => Suspect::Gateway,
+            TargetKind::Gateway | TargetKind::Translator | TargetKind::Live => Suspect::Gateway,
         }
     }
 
@@ -109,13 +109,15 @@ impl<'a> Case<'a> {
     pub fn author(&self) -> Suspect {
         match self.evidence.cell.target.kind {
             TargetKind::Embedded => Suspect::Provider,
+            // What the script says is known to be right: the control shows it.
+            TargetKind::Gateway | TargetKind::Translator => Suspect::Gateway,
             TargetKind::Live => Suspect::Model,
         }
     }
 
     /// Whether the provider was scripted, so that what it answers is no matter of chance.
     pub fn scripted(&self) -> bool {
-        self.evidence.cell.target.kind == TargetKind::Embedded
+        self.evidence.cell.target.kind != TargetKind::Live
     }
 
     /// The cell's marker.

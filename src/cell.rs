@@ -202,6 +202,7 @@ impl Rig {
                 target: TargetFacts {
                     name: self.target.name().to_owned(),
                     kind: if self.provider.is_some() { TargetKind::Embedded } else { TargetKind::Live },
+                    rewrites: Vec::new(),
                 },
                 model: cell.model.name.clone(),
                 full_model: cell.model.full_name.clone(),
@@ -211,6 +212,8 @@ impl Rig {
             launches,
             exchanges,
             tap: tap_facts,
+            behind: None,
+            gateway: None,
             provider: self.provider.as_ref().map(|p| p.records(&vars.nonce)),
             log,
             workspace: workspace.compare(probe, &vars),

@@ -22,6 +22,13 @@ pub struct Evidence {
     pub exchanges: Vec<Exchange>,
     /// What the tap itself did.
     pub tap: TapFacts,
+    /// What the provider tap recorded of the requests that carried this cell's nonce, in order of arrival and on the same
+    /// clock as [`Evidence::exchanges`]; `None` where there is no provider tap.
+    #[serde(default)]
+    pub behind: Option<Vec<Exchange>>,
+    /// What was seen of the gateway's process.
+    #[serde(default)]
+    pub gateway: Option<GatewayFacts>,
     /// The scripted provider's own account of the requests that carried this cell's nonce, in order of arrival; `None`
     /// when another provider answered.
     pub provider: Option<Vec<ProviderRecord>>,
@@ -55,6 +62,29 @@ pub struct TargetFacts {
     pub name: String,
     /// Who answered there.
     pub kind: TargetKind,
+    /// What the gateway is allowed to change, in the words of its profile.
+    #[serde(default)]
+    pub rewrites: Vec<String>,
+}
+
+/// What was seen of a gateway's process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayFacts {
+    /// The version that it tells.
+    pub version: Option<String>,
+    /// Why it could not be used, or how it failed while the cell ran; in words.
+    pub failure: Option<GatewayFailure>,
+}
+
+/// How a gateway failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayFailure {
+    /// What happened, in words.
+    pub words: String,
+    /// Whether the gateway itself did it; otherwise it could not even be started.
+    pub by_itself: bool,
+    /// The last lines of its log.
+    pub last_lines: Vec<String>,
 }
 
 /// Who answered at the other end of the client tap; it decides to whom a broken stream can be laid.
@@ -63,6 +93,10 @@ pub struct TargetFacts {
 pub enum TargetKind {
     /// The scripted provider itself: no gateway between.
     Embedded,
+    /// A gateway with the Anthropic face of the scripted provider behind it.
+    Gateway,
+    /// A gateway with the `OpenAI` face of the scripted provider behind it.
+    Translator,
     /// A gateway, or a provider's own API, with something behind it that we did not see.
     Live,
 }

@@ -1,6 +1,8 @@
 //! The one door through which anything leaves memory: values of secret-looking environment variables, and what looks like
 //! a credential without being in the environment, are masked here and nowhere else.
 
+mod masking;
+
 use std::borrow::Cow;
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -10,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::evidence::Evidence;
-use crate::exchange::Header;
+use crate::exchange::{Exchange, Header};
 
 /// A variable is secret when its name contains one of these, in any case.
 const SECRET_NAMES: [&str; 5] = ["KEY", "TOKEN", "SECRET", "WEBHOOK", "AUTH"];
@@ -22,19 +24,30 @@ const SHORTEST: usize = 4;
 const SECRET_HEADERS: [&str; 6] =
     ["authorization", "proxy-authorization", "x-api-key", "api-key", "cookie", "set-cookie"];
 
-/// What looks like a credential: vendors' key formats, JSON web tokens, and bearer credentials in running text.
+/// What looks like a credential: vendors' key formats, JSON web tokens, and bearer credentials in running text. Word borders
+/// are those of ASCII, so that the search stays a search for literals: it runs over everything that is written.
 const CREDENTIAL: &str = concat!(
-    r"\bsk-(?:ant-)?[A-Za-z0-9_-]{16,}",
-    r"|\bAIza[A-Za-z0-9_-]{35}",
-    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
-    r"|\bgh[pousr]_[A-Za-z0-9]{20,}",
-    r"|\bgithub_pat_[A-Za-z0-9_]{20,}",
-    r"|\bhf_[A-Za-z0-9]{20,}",
-    r"|\bpplx-[A-Za-z0-9]{20,}",
-    r"|\bxox[abprs]-[A-Za-z0-9-]{10,}",
-    r"|\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+",
-    r"|(?P<scheme>(?i:bearer)\s+)[A-Za-z0-9._~+/=-]{16,}",
+    r"(?-u:\b)(?:sk-(?:ant-)?[A-Za-z0-9_-]{16,}",
+    r"|AIza[A-Za-z0-9_-]{35}",
+    r"|(?:AKIA|ASIA)[A-Z0-9]{16}(?-u:\b)",
+    r"|gh[pousr]_[A-Za-z0-9]{20,}",
+    r"|github_pat_[A-Za-z0-9_]{20,}",
+    r"|hf_[A-Za-z0-9]{20,}",
+    r"|pplx-[A-Za-z0-9]{20,}",
+    r"|xox[abprs]-[A-Za-z0-9-]{10,}",
+    r"|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+",
+    r"|(?P<scheme>(?:Bearer|bearer|BEARER)[ \t]+)[A-Za-z0-9._~+/=-]{16,})",
 );
+
+/// Words by which recorded traffic is read; they are no secrets, whatever the environment says.
+const PROTOCOL_WORDS: &str = "POST /v1/messages content-type application/json text/event-stream gzip anthropic-beta \
+    x-stainless-retry-count data type event message_start message_delta message_stop content_block_start \
+    content_block_delta content_block_stop ping error text_delta thinking_delta signature_delta input_json_delta \
+    content_block index delta partial_json message model role user assistant system content text thinking signature \
+    redacted_thinking tool_use tool_result tool_use_id name input is_error stream tools stop_reason end_turn max_tokens \
+    usage input_tokens output_tokens cache_creation_input_tokens cache_read_input_tokens subtype init result success \
+    session_id permissionMode bypassPermissions total_cost_usd api_retry compact_boundary parent_tool_use_id Agent Task \
+    Read agentId";
 
 /// Masks secrets in everything that is written or printed.
 pub struct Redactor {
@@ -55,11 +68,23 @@ impl Redactor {
     /// # Errors
     /// The values cannot be compiled into a search, which only an absurdly large environment causes.
     pub fn new<'a>(environment: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, String> {
+        Self::with_credential(environment, None)
+    }
+
+    /// A redactor for an environment of which one more variable, whatever its name, holds a credential.
+    ///
+    /// # Errors
+    /// As [`Redactor::new`].
+    pub fn with_credential<'a>(
+        environment: impl IntoIterator<Item = (&'a str, &'a str)>,
+        credential: Option<&str>,
+    ) -> Result<Self, String> {
         let mut needles = Vec::new();
         let mut masks = Vec::new();
         for (name, value) in environment {
             let upper = name.to_ascii_uppercase();
-            if value.chars().count() < SHORTEST || !SECRET_NAMES.iter().any(|n| upper.contains(n)) {
+            let is_secret = SECRET_NAMES.iter().any(|n| upper.contains(n)) || credential == Some(name);
+            if value.chars().count() < SHORTEST || !is_secret {
                 continue;
             }
             let in_json = Value::from(value).to_string();
@@ -97,7 +122,11 @@ impl Redactor {
         if matches!(self.text(text), Cow::Borrowed(_)) {
             return text.to_owned();
         }
-        text.split_inclusive('\n').map(|line| self.line(line)).collect()
+        // One JSON value may also stand on several lines.
+        match serde_json::from_str::<Value>(text) {
+            Ok(_) => self.line(text),
+            Err(_) => text.split_inclusive('\n').map(|line| self.line(line)).collect(),
+        }
     }
 
     fn line(&self, line: &str) -> String {
@@ -141,14 +170,18 @@ impl Redactor {
         }
     }
 
-    /// Masks every string of a serialisable value.
+    /// A serialisable value with every text masked; the names of its fields and variants stay, so that it remains what it is
+    /// even when a secret is the word `token`.
+    pub fn masked<'a>(&'a self, value: &'a impl Serialize) -> impl Serialize + 'a {
+        masking::Masked { value, redactor: self }
+    }
+
+    /// Masks every text of a value.
     ///
     /// # Errors
     /// The value does not survive JSON.
     pub fn value<T: Serialize + DeserializeOwned>(&self, value: &T) -> serde_json::Result<T> {
-        let mut json = serde_json::to_value(value)?;
-        self.json(&mut json);
-        serde_json::from_value(json)
+        serde_json::from_value(serde_json::to_value(self.masked(value))?)
     }
 
     /// Masks a cell's evidence: credentials in headers whole, texts and bodies line by line.
@@ -156,22 +189,34 @@ impl Redactor {
     /// # Errors
     /// The evidence does not survive JSON.
     pub fn evidence(&self, mut evidence: Evidence) -> serde_json::Result<Evidence> {
-        for launch in &mut evidence.launches {
-            for captured in [&mut launch.process.stdout, &mut launch.process.stderr] {
-                captured.text = self.lines(&captured.text);
-            }
-        }
         for exchange in &mut evidence.exchanges {
             mask_headers(&mut exchange.request.headers);
-            self.body(&mut exchange.request.body.bytes);
             if let Some(response) = &mut exchange.response {
                 mask_headers(&mut response.headers);
-                self.body(&mut response.body.bytes);
             }
         }
-        evidence.log.delta = self.lines(&evidence.log.delta);
-        // What remains are single strings; the texts above come through unchanged because they hold no secret any more.
-        self.value(&evidence)
+        // What may hold JSON is masked with care for it, and kept out of the way of the blunt mask for everything else.
+        let texts: Vec<String> = texts(&mut evidence).map(|text| self.lines(&std::mem::take(text))).collect();
+        let mut bodies: Vec<Vec<u8>> = bodies(&mut evidence).map(std::mem::take).collect();
+        let mut masked = self.value(&evidence)?;
+        for (place, text) in self::texts(&mut masked).zip(texts) {
+            *place = text;
+        }
+        for (place, body) in self::bodies(&mut masked).zip(&mut bodies) {
+            self.body(body);
+            std::mem::swap(place, body);
+        }
+        Ok(masked)
+    }
+
+    /// The variables whose secrets are words by which recorded traffic is read, e.g. `token` in `input_tokens`. With those words
+    /// masked nothing could be judged.
+    pub fn unusable(&self) -> Vec<&str> {
+        let masked = self.text(PROTOCOL_WORDS);
+        let names = self.masks.iter().filter(|mask| masked.contains(mask.as_str()));
+        let mut names: Vec<&str> = names.map(|m| m.trim_start_matches("<redacted:").trim_end_matches('>')).collect();
+        names.dedup();
+        names
     }
 
     fn body(&self, bytes: &mut Vec<u8>) {
@@ -187,6 +232,19 @@ impl Redactor {
     }
 }
 
+/// The texts that may hold JSON.
+fn texts(evidence: &mut Evidence) -> impl Iterator<Item = &mut String> {
+    let processes = evidence.launches.iter_mut().map(|launch| &mut launch.process);
+    processes.flat_map(|p| [&mut p.stdout.text, &mut p.stderr.text]).chain([&mut evidence.log.delta])
+}
+
+/// The bodies of all requests and responses.
+fn bodies(evidence: &mut Evidence) -> impl Iterator<Item = &mut Vec<u8>> {
+    evidence.exchanges.iter_mut().flat_map(|Exchange { request, response, .. }| {
+        std::iter::once(&mut request.body.bytes).chain(response.as_mut().map(|r| &mut r.body.bytes))
+    })
+}
+
 fn mask_headers(headers: &mut [Header]) {
     for header in headers {
         let name = header.name.to_ascii_lowercase();
@@ -199,6 +257,7 @@ fn mask_headers(headers: &mut [Header]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verdict::{Classification, Outcome, TextVerdict, Usage};
 
     fn redactor(environment: &[(&str, &str)]) -> Redactor {
         Redactor::new(environment.iter().copied()).unwrap()
@@ -249,5 +308,43 @@ mod tests {
         {
             assert_eq!(r.text(harmless), harmless);
         }
+    }
+
+    #[test]
+    fn a_secret_that_is_a_word_of_ours_masks_texts_and_neither_fields_nor_variants() {
+        let r = redactor(&[("A_KEY", "token"), ("B_KEY", "passed")]);
+        let evidence = TextVerdict {
+            outcome: Outcome::Passed,
+            classification: Classification::Passed,
+            rule: "the token passed".to_owned(),
+        };
+        let masked = r.value(&evidence).unwrap();
+        assert_eq!(masked, TextVerdict { rule: "the <redacted:A_KEY> <redacted:B_KEY>".to_owned(), ..evidence });
+        assert_eq!(r.value(&Usage::default()).unwrap(), Usage::default(), "its fields hold the word token");
+        let map = serde_json::json!({ "my token": ["token", 1, null, true, {"b": 2.5}] });
+        let expected = serde_json::json!({ "my <redacted:A_KEY>": ["<redacted:A_KEY>", 1, null, true, {"b": 2.5}] });
+        assert_eq!(r.value(&map).unwrap(), expected);
+    }
+
+    #[test]
+    fn json_on_several_lines_stays_json_too() {
+        let r = redactor(&[("AUTH_MODE", "true")]);
+        let masked = r.lines("{\n  \"is_error\": true,\n  \"text\": \"true\"\n}\n");
+        let expected = serde_json::json!({ "is_error": true, "text": "<redacted:AUTH_MODE>" });
+        assert_eq!(serde_json::from_str::<Value>(&masked).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_credential_is_masked_whatever_its_variable_is_called() {
+        let environment = [("MY_GATEWAY", "hunter22"), ("OTHER", "hunter33")];
+        let r = Redactor::with_credential(environment, Some("MY_GATEWAY")).unwrap();
+        assert_eq!(r.text("hunter22 hunter33"), "<redacted:MY_GATEWAY> hunter33");
+    }
+
+    #[test]
+    fn a_secret_that_would_hide_the_protocol_is_named() {
+        let r = redactor(&[("AUTH_TYPE", "token"), ("A_KEY", "hunter22"), ("AUTH_MODE", "true")]);
+        assert_eq!(r.unusable(), ["AUTH_TYPE"]);
+        assert!(redactor(&[]).unusable().is_empty());
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc};
@@ -87,20 +88,24 @@ pub async fn run(
     cancel: CancellationToken,
 ) -> Result<(MatrixReport, PathBuf), RunError> {
     let clock = std::time::Instant::now();
+    let cpu_before = own_cpu_us();
     // Nobody may be listening; a run goes on without.
     let tell = |event: Event| drop(events.send(event));
     let names: Vec<String> = plan.iter().map(CellPlan::name).collect();
     tell(Event::RunStarted { cells: names.clone() });
 
     let rows = run_cells(&rig, plan, &options, &events, &cancel).await;
+    let harness_cpu_us = own_cpu_us().saturating_sub(cpu_before);
 
-    let models: BTreeSet<String> = rows.iter().flatten().map(|r| r.full_model.clone()).collect();
+    let models: BTreeSet<String> = rows.iter().flatten().map(|r| r.row.full_model.clone()).collect();
     let not_run = names.iter().zip(&rows).filter(|(_, row)| row.is_none()).map(|(name, _)| name.clone()).collect();
     let report = MatrixReport {
         ccsmoke_version: env!("CARGO_PKG_VERSION").to_owned(),
         schema_version: SCHEMA_VERSION,
         started_at: options.started_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         duration_s: seconds(u64::try_from(clock.elapsed().as_micros()).unwrap_or(u64::MAX)),
+        harness_cpu_s: seconds(harness_cpu_us),
+        client_cpu_s: seconds(rows.iter().flatten().map(|row| row.client_cpu_us).sum()),
         worker_id: options.worker,
         target: options.target,
         models: models.into_iter().collect(),
@@ -108,7 +113,7 @@ pub async fn run(
         host: options.host,
         interrupted: cancel.is_cancelled(),
         not_run,
-        outcomes: rows.into_iter().flatten().collect(),
+        outcomes: rows.into_iter().flatten().map(|row| row.row).collect(),
     };
     let path = rig.files.write_report(&report, &rig.redactor)?;
     tell(Event::RunFinished { report: path.clone() });
@@ -122,8 +127,8 @@ async fn run_cells(
     options: &RunOptions,
     events: &mpsc::UnboundedSender<Event>,
     cancel: &CancellationToken,
-) -> Vec<Option<OutcomeRow>> {
-    let mut rows: Vec<Option<OutcomeRow>> = plan.iter().map(|_| None).collect();
+) -> Vec<Option<RunCell>> {
+    let mut rows: Vec<Option<RunCell>> = plan.iter().map(|_| None).collect();
     let mut order: Vec<(usize, CellPlan)> = plan.into_iter().enumerate().collect();
     // The longest cells first, so that none of them is left over at the end while cores are idle.
     order.sort_by_key(|(i, cell)| (std::cmp::Reverse(cell.weight()), *i));
@@ -152,7 +157,8 @@ async fn run_cells(
             Err(panic) => {
                 let words = format!("ccsmoke panicked while it ran this cell: {panic}");
                 let cell = places.get(&panic.id()).map(|(_, cell)| cell);
-                (panic.id(), cell.map(|cell| self::row(cell, &harness_error(&words))))
+                let row = |cell| RunCell { row: self::row(cell, &harness_error(&words)), client_cpu_us: 0 };
+                (panic.id(), cell.map(row))
             }
         };
         if let Some((i, _)) = places.get(&id) {
@@ -168,8 +174,9 @@ async fn run_cell(
     retries: usize,
     events: &mpsc::UnboundedSender<Event>,
     cancel: &CancellationToken,
-) -> Option<OutcomeRow> {
+) -> Option<RunCell> {
     let mut attempts = Vec::new();
+    let mut client_cpu_us = 0;
     loop {
         let attempt = attempts.len() + 1;
         drop(events.send(Event::CellStarted { cell: cell.name(), attempt }));
@@ -181,6 +188,7 @@ async fn run_cell(
         let (mut row, verdict) = match result {
             Ok((evidence, verdict)) => {
                 let text = text_input(&cell.probe, &evidence);
+                client_cpu_us += evidence.launches.iter().map(|l| l.process.cpu_us).sum::<u64>();
                 let mut row = row(cell, &verdict);
                 row.duration_s = seconds(evidence.launches.iter().map(|l| l.duration_us).sum());
                 row.cli_returncode = text.returncode;
@@ -212,8 +220,21 @@ async fn run_cell(
         }
         row.attempts = attempts;
         drop(events.send(Event::CellFinished { cell: cell.name(), row: Box::new(row.clone()) }));
-        return Some(row);
+        return Some(RunCell { row, client_cpu_us });
     }
+}
+
+/// A cell's row, and what its client cost in all attempts.
+struct RunCell {
+    row: OutcomeRow,
+    client_cpu_us: u64,
+}
+
+/// CPU time of this process so far, user and system, in microseconds; its children are not in it.
+fn own_cpu_us() -> u64 {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return 0 };
+    let micros = |t: nix::sys::time::TimeVal| u64::try_from(t.tv_sec() * 1_000_000 + t.tv_usec()).unwrap_or(0);
+    micros(usage.user_time()) + micros(usage.system_time())
 }
 
 fn row(cell: &CellPlan, verdict: &Verdict) -> OutcomeRow {

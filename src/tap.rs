@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,7 @@ pub use record::Limits;
 pub use upstream::{Upstream, UpstreamError};
 
 use crate::evidence::TapFacts;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Request};
 use record::Recorder;
 use relay::Shared;
 
@@ -126,6 +126,12 @@ impl Tap {
         self.shared.runaway.clone().cancelled_owned()
     }
 
+    /// Takes out of the record the exchanges whose request is wanted, in order of arrival, while the tap goes on. Their ids
+    /// count within the record as it was; their times count from [`TapConfig::started`].
+    pub fn claim(&self, wanted: impl Fn(&Request) -> bool) -> Vec<Exchange> {
+        self.shared.recorder.claim(wanted)
+    }
+
     /// Stops accepting, ends what is still open, and gives the exchanges in order of arrival.
     ///
     /// Call it when the client has ended: connections get a moment to notice that, and an exchange that is still open after
@@ -154,7 +160,21 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationTo
             },
         }
     }
-    drop(listener);
+    for client in waiting(listener) {
+        connections.spawn(relay::serve(client, Arc::clone(&shared)));
+    }
     let _ = tokio::time::timeout(FINISH, async { while connections.join_next().await.is_some() {} }).await;
     connections.shutdown().await;
+}
+
+/// The connections that were made before the listener closes and not accepted yet: they may hold a client's last request.
+fn waiting(listener: TcpListener) -> Vec<TcpStream> {
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    let accepted = std::iter::from_fn(|| listener.accept().ok()).take(MAX_CONNECTIONS);
+    accepted
+        .filter_map(|(client, _)| {
+            client.set_nonblocking(true).ok()?;
+            TcpStream::from_std(client).ok()
+        })
+        .collect()
 }

@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::{Exit, FailOn, Failure, Format, ProbesFolder, to_stdout};
+use super::{Exit, FailOn, Failure, Format, ProbesFolder, to_stdout, written};
 use crate::judge::judge;
 use crate::judge_text::{JudgeTextError, judge_lines};
 use crate::probes::ProbeSet;
-use crate::report::MatrixReport;
 use crate::report::store::{read_evidence, read_report};
 use crate::report::terminal::{self, Colours};
-use crate::verdict::Outcome;
+use crate::verdict::{Classification, Outcome};
 use crate::world::World;
 
 /// Arguments of `ccsmoke judge`.
@@ -59,8 +58,8 @@ fn text(set: &ProbeSet, cases: &Path) -> Result<Exit, Failure> {
     };
     match judged {
         Ok(0) => Err(Failure::nothing("there was no case to judge")),
-        // Whoever reads our output may stop reading, as `head` does.
-        Ok(_) | Err(JudgeTextError::Write(_)) => Ok(Exit::Good),
+        Ok(_) => Ok(Exit::Good),
+        Err(JudgeTextError::Write(e)) => written(Err(e)).map(|()| Exit::Good),
         Err(e) => Err(Failure::usage(e)),
     }
 }
@@ -75,7 +74,7 @@ fn newest(results: &Path) -> Result<PathBuf, Failure> {
     for entry in std::fs::read_dir(results).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        if let Some((rest, _)) = name.split_once(".json").filter(|(rest, _)| rest.contains("-matrix-")) {
+        if let Some(rest) = name.strip_suffix(".json").filter(|rest| rest.contains("-matrix-")) {
             let time = rest.rsplit('-').next().and_then(|t| t.parse::<i64>().ok()).unwrap_or(0);
             reports.push((time, path));
         }
@@ -105,6 +104,14 @@ fn again(args: &JudgeArgs, set: &ProbeSet, results: &Path, colours: Colours) -> 
         if !evidence_path.exists() && row.findings.iter().any(|f| f.code == "harness-error") {
             continue;
         }
+        if !evidence_path.exists() {
+            return Err(Failure::usage(format!(
+                "{}: the evidence of {} {} is not there; keep the folder of evidence beside its report",
+                evidence_path.display(),
+                row.full_model,
+                row.feature
+            )));
+        }
         let evidence = read_evidence(&evidence_path).map_err(Failure::usage)?;
         let verdict = judge(&set.rules, probe, &evidence);
         if verdict.classification != row.classification {
@@ -125,17 +132,17 @@ fn again(args: &JudgeArgs, set: &ProbeSet, results: &Path, colours: Colours) -> 
     match args.format {
         Format::Json => {
             for row in &report.outcomes {
-                to_stdout(&format!("{}\n", json!(row)));
+                to_stdout(&format!("{}\n", json!(row)))?;
             }
         }
         Format::Human => {
-            to_stdout(&terminal::render(&report, &path.to_string_lossy(), colours));
+            to_stdout(&terminal::render(&report, &path.to_string_lossy(), colours))?;
             for line in &changed {
-                to_stdout(&format!("judged otherwise than stored: {}\n", terminal::printable(line)));
+                to_stdout(&format!("judged otherwise than stored: {}\n", terminal::printable(line)))?;
             }
         }
     }
-    Ok(exit_for(&report, args.fail_on))
+    Ok(exit_for(report.outcomes.iter().map(|row| (row.outcome, row.classification)), args.fail_on))
 }
 
 fn one(args: &JudgeArgs, set: &ProbeSet, path: &Path) -> Result<Exit, Failure> {
@@ -153,30 +160,24 @@ fn one(args: &JudgeArgs, set: &ProbeSet, path: &Path) -> Result<Exit, Failure> {
     to_stdout(&match args.format {
         Format::Json => format!("{line}\n"),
         Format::Human => format!("{line:#}\n"),
-    });
-    let failed = match args.fail_on {
-        FailOn::Never => false,
-        FailOn::Any => verdict.outcome == Outcome::Failed,
-        FailOn::Regression => verdict.classification.is_regression(),
-    };
-    Ok(if failed { Exit::Regression } else { Exit::Good })
+    })?;
+    Ok(exit_for([(verdict.outcome, verdict.classification)], args.fail_on))
 }
 
-/// The exit code that a report deserves.
-pub(super) fn exit_for(report: &MatrixReport, fail_on: FailOn) -> Exit {
-    let any = |outcome: Outcome| report.outcomes.iter().any(|r| r.outcome == outcome);
-    let failed = match fail_on {
-        FailOn::Never => false,
-        FailOn::Any => any(Outcome::Failed),
-        FailOn::Regression => report.outcomes.iter().any(|r| r.classification.is_regression()),
-    };
-    if report.interrupted {
-        Exit::Interrupted
-    } else if failed {
-        Exit::Regression
-    } else if any(Outcome::Passed) || any(Outcome::Failed) {
-        Exit::Good
-    } else {
-        Exit::Nothing
+/// The exit code that the verdicts deserve.
+pub(super) fn exit_for(verdicts: impl IntoIterator<Item = (Outcome, Classification)>, fail_on: FailOn) -> Exit {
+    let (mut judged, mut failed) = (false, false);
+    for (outcome, classification) in verdicts {
+        judged |= outcome != Outcome::Skipped;
+        failed |= match fail_on {
+            FailOn::Never => false,
+            FailOn::Any => outcome == Outcome::Failed,
+            FailOn::Regression => classification.is_regression(),
+        };
+    }
+    match (failed, judged) {
+        (true, _) => Exit::Regression,
+        (false, true) => Exit::Good,
+        (false, false) => Exit::Nothing,
     }
 }

@@ -5,7 +5,8 @@ pub mod judge;
 pub mod progress;
 pub mod run;
 
-use std::io::Write as _;
+use std::borrow::Cow;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::file_error::FileError;
 use crate::probes::ProbeSet;
+use crate::redact::Redactor;
 use crate::report::{explain, terminal};
 use crate::world::World;
 
@@ -40,7 +42,7 @@ impl From<Exit> for ExitCode {
 
 const EXIT_CODES: &str = "Exit codes:
   0    everything was done, and nothing that --fail-on names was found
-  1    something that --fail-on names was found (by default a regression: product_failure or harness_bug)
+  1    what --fail-on names was found (by default product_failure or harness_bug)
   2    the command line, a file, a folder or a port cannot be used as asked
   3    nothing could be judged, or nothing ran
   130  the run was interrupted; the report holds what was done";
@@ -130,7 +132,7 @@ impl Failure {
 }
 
 impl ProbesFolder {
-    /// Reads the probes.
+    /// Reads the probes and the rules.
     fn read(&self, world: &World) -> Result<ProbeSet, Failure> {
         let here = world.folder.join("probes");
         let read = match &self.folder {
@@ -140,6 +142,16 @@ impl ProbesFolder {
             None => ProbeSet::built_in(),
         };
         read.map_err(|errors| Failure::usage(all(&errors)))
+    }
+
+    /// Reads them where at least one probe is needed.
+    fn read_some(&self, world: &World) -> Result<ProbeSet, Failure> {
+        let set = self.read(world)?;
+        if set.probes.is_empty() {
+            let folder = self.folder.as_deref().unwrap_or(Path::new("probes"));
+            return Err(Failure::nothing(format!("{}: holds no probe file (NAME.toml)", folder.display())));
+        }
+        Ok(set)
     }
 }
 
@@ -168,7 +180,10 @@ pub fn main(world: &World) -> ExitCode {
     match done {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            let lines: Vec<String> = failure.message.lines().map(terminal::printable).collect();
+            // What failed may have been told a secret, as npm is told one by its configuration.
+            let redactor = Redactor::new(world.variables()).ok();
+            let message = redactor.as_ref().map_or(Cow::Borrowed("(hidden)"), |r| r.text(&failure.message));
+            let lines: Vec<String> = message.lines().map(terminal::printable).collect();
             to_stderr(&format!("error: {}\n", lines.join("\n")));
             failure.exit.into()
         }
@@ -176,8 +191,19 @@ pub fn main(world: &World) -> ExitCode {
 }
 
 /// Writes to standard output. A reader that went away, as `head` does, is no error of ours.
-fn to_stdout(text: &str) {
-    drop(std::io::stdout().lock().write_all(text.as_bytes()));
+fn to_stdout(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+/// What a failure to write to standard output means.
+fn written(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::usage(format!("standard output cannot be written: {e}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn to_stderr(text: &str) {
@@ -185,10 +211,7 @@ fn to_stderr(text: &str) {
 }
 
 fn probes(args: &ProbesArgs, world: &World) -> Result<Exit, Failure> {
-    let set = args.folder.read(world)?;
-    if set.probes.is_empty() {
-        return Err(Failure::nothing("the folder holds no probe file (NAME.toml)"));
-    }
+    let set = args.folder.read_some(world)?;
     let widest = set.probes.iter().map(|p| p.id.len()).max().unwrap_or(0);
     let mut out = String::new();
     for probe in &set.probes {
@@ -207,17 +230,17 @@ fn probes(args: &ProbesArgs, world: &World) -> Result<Exit, Failure> {
             }
         }
     }
-    to_stdout(&out);
+    to_stdout(&out)?;
     Ok(Exit::Good)
 }
 
 fn explain_code(args: &ExplainArgs) -> Result<Exit, Failure> {
     let Some(code) = &args.code else {
-        to_stdout(&explain::list());
+        to_stdout(&explain::list())?;
         return Ok(Exit::Good);
     };
     if let Some(rule) = crate::rules::rule(code) {
-        to_stdout(&explain::explain(rule));
+        to_stdout(&explain::explain(rule))?;
         return Ok(Exit::Good);
     }
     let near = explain::similar(code);

@@ -31,7 +31,7 @@ pub struct RunArgs {
     #[command(flatten)]
     folder: ProbesFolder,
     /// Ask for this model (repeatable): an alias or a full name, with or without `provider/` [default: sonnet]
-    #[arg(long = "model", value_name = "NAME")]
+    #[arg(long = "model", value_name = "NAME", value_parser = model_name)]
     models: Vec<String>,
     /// Launch this claude binary [default: claude on PATH, else a pinned version fetched through npm]
     #[arg(long, value_name = "PATH", conflicts_with = "cli")]
@@ -88,6 +88,14 @@ fn worker_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+fn model_name(text: &str) -> Result<String, String> {
+    let has_parts = text.split('/').all(|part| !part.is_empty()) && !text.starts_with('-');
+    if !has_parts || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err("a model is an alias such as `sonnet`, or a full name, with or without `provider/`".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// Runs `ccsmoke run`.
 pub(super) fn main(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -108,26 +116,33 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
         (Format::Human, false) => Liveness::Plain,
     };
     let mut progress = Progress::new(live);
-    let set = args.folder.read(world)?;
+    let set = args.folder.read_some(world)?;
     let probes = chosen(&set, &args.probes)?;
     let target = target(args, world)?;
-    let redactor = Redactor::new(world.variables()).map_err(Failure::usage)?;
-
+    let redactor = redactor(args, world)?;
     let cancel = CancellationToken::new();
     let signals = tokio::spawn(cancel_on_signal(cancel.clone()));
+    let started_at = jiff::Timestamp::now();
+    // The folder and the port first: nothing is fetched or launched for a run that could not be told of.
+    let files = RunFiles::create(&args.results, &args.worker, started_at.as_second()).map_err(Failure::usage)?;
+    let (target_name, models) = (target.name().to_owned(), target.models(&args.models));
+    let limits = Limits { timeout: Duration::from_secs(args.timeout), max_requests: args.max_requests };
+    let rig = Rig::start(target, set.rules, redactor, files, limits, Semaphore::new(world.cores), world)
+        .await
+        .map_err(Failure::usage)?;
+    let rig = Arc::new(rig);
+
     let clients = tokio::select! {
         found = clients(args, world, &mut progress) => found?,
         () = cancel.cancelled() => return Ok(Exit::Interrupted),
     };
-    let started_at = jiff::Timestamp::now();
-    let files = RunFiles::create(&args.results, &args.worker, started_at.as_second()).map_err(Failure::usage)?;
 
     let options = RunOptions {
         worker: args.worker.clone(),
         jobs: args.jobs.map_or_else(|| world.cells_in_memory(), usize::from),
         retries: args.retries,
         started_at,
-        target: target.name().to_owned(),
+        target: target_name,
         clients: clients.iter().map(|c| CliFacts { version: c.version.clone(), sha256: c.sha256.clone() }).collect(),
         host: HostFacts {
             os: std::env::consts::OS.to_owned(),
@@ -135,31 +150,47 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
             cores: world.cores,
         },
     };
-    let plan = plan(&target.models(&args.models), &clients, &probes);
-    let limits = Limits { timeout: Duration::from_secs(args.timeout), max_requests: args.max_requests };
-    let rig = Rig::start(target, set.rules, redactor, files, limits, Semaphore::new(world.cores), world)
-        .await
-        .map_err(Failure::usage)?;
-
+    let plan = plan(&models, &clients, &probes);
     let (tell, mut events) = mpsc::unbounded_channel::<Event>();
-    let running = run(Arc::new(rig), plan, options, tell, cancel);
+    let running = run(Arc::clone(&rig), plan, options, tell, cancel);
     let telling = async {
+        let mut told = Ok(());
         while let Some(event) = events.recv().await {
             progress.show(&event);
-            if args.message_format == Format::Json
-                && let Ok(line) = serde_json::to_string(&event)
-            {
-                to_stdout(&format!("{line}\n"));
+            if args.message_format == Format::Json && told.is_ok() {
+                let text = serde_json::to_string(&rig.redactor.masked(&event));
+                told = text.map_err(Failure::usage).and_then(|text| to_stdout(&format!("{text}\n")));
             }
         }
+        told
     };
-    let (done, ()) = tokio::join!(running, telling);
+    let (done, told) = tokio::join!(running, telling);
     signals.abort();
     let (report, path) = done.map_err(Failure::usage)?;
+    told?;
     if args.message_format == Format::Human {
-        to_stdout(&terminal::render(&report, &path.to_string_lossy(), world.colours()));
+        let text = terminal::render(&report, &path.to_string_lossy(), world.colours());
+        to_stdout(&rig.redactor.text(&text))?;
     }
-    Ok(exit_for(&report, args.fail_on))
+    if report.interrupted {
+        return Ok(Exit::Interrupted);
+    }
+    Ok(exit_for(report.outcomes.iter().map(|row| (row.outcome, row.classification)), args.fail_on))
+}
+
+/// What masks the secrets of the environment, the credential for `--url` among them.
+fn redactor(args: &RunArgs, world: &World) -> Result<Redactor, Failure> {
+    let redactor =
+        Redactor::with_credential(world.variables(), args.auth_token_env.as_deref()).map_err(Failure::usage)?;
+    match redactor.unusable().as_slice() {
+        [] => Ok(redactor),
+        names => Err(Failure::usage(format!(
+            "{}: by its name this variable holds a secret, but its value is a word of the protocol; masking it everywhere would \
+             leave nothing to judge: unset it for the run (`env -u {} ccsmoke run …`)",
+            names.join(", "),
+            names.join(" -u ")
+        ))),
+    }
 }
 
 /// The clients that were asked for, or the one that is there.
@@ -178,9 +209,6 @@ async fn clients(args: &RunArgs, world: &World, progress: &mut Progress) -> Resu
 
 /// The probes that were asked for, or all.
 fn chosen(set: &ProbeSet, asked: &[String]) -> Result<Vec<Arc<Probe>>, Failure> {
-    if set.probes.is_empty() {
-        return Err(Failure::nothing("there is no probe file (NAME.toml)"));
-    }
     if asked.is_empty() {
         return Ok(set.probes.iter().cloned().map(Arc::new).collect());
     }

@@ -276,3 +276,26 @@ async fn the_wait_for_a_log_that_never_rests_is_bounded_and_noted() {
     writer.abort();
     assert!(facts.notes.join(" ").contains("still being written"), "{:?}", facts.notes);
 }
+
+#[tokio::test]
+async fn a_line_torn_by_a_rotation_is_not_joined_with_the_next() {
+    let log = Log::with("before\n");
+    let mark = LogMark::take(&log.path);
+    log.append("to");
+    log.rotate("gw.log.1");
+    log.append("one\n");
+    assert_eq!(delta(&mark).await.0, "to\none\n");
+}
+
+#[tokio::test]
+async fn a_compressed_rotation_is_named_and_not_read_as_text() {
+    let log = Log::with("before\n");
+    let mark = LogMark::take(&log.path);
+    log.append("one\n");
+    log.rotate("elsewhere");
+    fs::write(log.beside("gw.log.1.gz"), b"\x1f\x8b packed").unwrap();
+    log.append("two\n");
+    let (text, notes) = delta(&mark).await;
+    assert_eq!(text, "one\ntwo\n");
+    assert!(notes.contains("gw.log.1.gz"), "{notes}");
+}

@@ -14,7 +14,7 @@ use std::process::{Command, ExitCode, Stdio};
 use nix::errno::Errno;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
@@ -163,6 +163,8 @@ fn end_everything(client: Pid) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return,
         }
+        // All that have ended by now, so that a swarm of short-lived ones cannot put the next pass off.
+        while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status != WaitStatus::StillAlive) {}
     }
 }
 
@@ -196,14 +198,12 @@ fn descendants() -> Vec<Pid> {
 
 /// All living processes below another one; none where there is no `/proc`.
 pub(crate) fn descendants_of(root: u32) -> Vec<Pid> {
-    let mut parents: Vec<(u32, u32)> = Vec::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let Ok(stat) = std::fs::read(entry.path().join("stat")) else { continue };
-        if let Some(parent) = parent_of_living(&stat) {
-            parents.push((pid, parent));
-        }
-    }
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut pids: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    // The youngest first: a parent that ends between two looks hands its child over, and the child must not be missed.
+    pids.sort_unstable_by(|a, b| b.cmp(a));
+    let parent = |pid: u32| parent_of_living(&std::fs::read(format!("/proc/{pid}/stat")).ok()?);
+    let parents: Vec<(u32, u32)> = pids.into_iter().filter_map(|pid| Some((pid, parent(pid)?))).collect();
     let mut family = vec![root];
     let mut next = 0;
     while let Some(parent) = family.get(next).copied() {

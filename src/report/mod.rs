@@ -27,6 +27,10 @@ pub struct MatrixReport {
     pub started_at: String,
     /// How long it took, in seconds.
     pub duration_s: f64,
+    /// CPU time of the clients, in seconds.
+    pub client_cpu_s: f64,
+    /// CPU time of ccsmoke itself while the cells ran, in seconds.
+    pub harness_cpu_s: f64,
     /// Which worker ran it.
     pub worker_id: String,
     /// The target's name.

@@ -13,7 +13,7 @@ use crate::redact::Redactor;
 /// The first part of every report's file name.
 const PREFIX: &str = "ccsmoke";
 
-/// The files of one run.
+/// The files of one run. Dropping it takes the run's folder back when nothing was put there.
 #[derive(Debug)]
 pub struct RunFiles {
     results: PathBuf,
@@ -63,12 +63,14 @@ impl RunFiles {
         let mut second = unix_seconds;
         loop {
             let stem = format!("{PREFIX}-matrix-{worker}-{second}");
-            let folder = results.join(&stem);
-            match std::fs::create_dir(&folder) {
-                Ok(()) if !results.join(format!("{stem}.json")).exists() => {
-                    return Ok(Self { results: results.to_owned(), stem });
+            match std::fs::create_dir(results.join(&stem)) {
+                Ok(()) => {
+                    let files = Self { results: results.to_owned(), stem };
+                    if !files.report_path().exists() {
+                        return Ok(files);
+                    }
+                    second += 1;
                 }
-                Ok(()) => second += 1,
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => second += 1,
                 Err(e) => return Err(io_error(results, "cannot write to the results folder", WRITABLE)(e)),
             }
@@ -108,6 +110,13 @@ impl RunFiles {
         let report = redactor.value(report).map_err(content)?;
         write_whole(&path, &to_json(&path, &report)?)?;
         Ok(path)
+    }
+}
+
+impl Drop for RunFiles {
+    fn drop(&mut self) {
+        // It fails where there is evidence, which is meant to stay.
+        drop(std::fs::remove_dir(self.results.join(&self.stem)));
     }
 }
 
@@ -202,6 +211,18 @@ mod tests {
         let second = RunFiles::create(results.path(), "main", 1000).unwrap();
         assert_eq!(first.report_path().file_name().unwrap(), "ccsmoke-matrix-main-1000.json");
         assert_eq!(second.report_path().file_name().unwrap(), "ccsmoke-matrix-main-1001.json");
+    }
+
+    #[test]
+    fn a_run_without_evidence_leaves_no_folder_and_its_report_keeps_its_name() {
+        let results = tempfile::tempdir().unwrap();
+        let files = RunFiles::create(results.path(), "main", 1000).unwrap();
+        let report = files.report_path();
+        drop(files);
+        assert_eq!(std::fs::read_dir(results.path()).unwrap().count(), 0);
+        std::fs::write(&report, "{}").unwrap();
+        assert_ne!(RunFiles::create(results.path(), "main", 1000).unwrap().report_path(), report);
+        assert_eq!(std::fs::read_dir(results.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -30,7 +30,9 @@ impl Colours {
 /// The report as text, ending with a newline. `path` is where it was written.
 pub fn render(report: &MatrixReport, path: &str, colours: Colours) -> String {
     let mut out = String::new();
-    grid(&mut out, report, colours);
+    if !report.outcomes.is_empty() {
+        grid(&mut out, report, colours);
+    }
     for row in report.outcomes.iter().filter(|r| r.outcome != Outcome::Passed || worth_telling(r)) {
         cell(&mut out, row, path, colours);
     }

@@ -1,6 +1,7 @@
 //! Rules about requests and responses as such: sent, answered, complete, at the first try.
 
 use crate::case::{Call, Case};
+use crate::evidence::EndedBy;
 use crate::exchange::{End, header};
 use crate::finding::Suspect;
 use crate::verdict::Classification;
@@ -24,8 +25,11 @@ pub(super) fn refused(case: &Case<'_>) -> Vec<Found> {
 }
 
 pub(super) fn no_request(case: &Case<'_>) -> Vec<Found> {
-    let started = case.evidence.launches.iter().any(|l| l.process.spawn_error.is_none());
-    if !case.calls.is_empty() || !started {
+    let launches = &case.evidence.launches;
+    let started = launches.iter().any(|l| l.process.spawn_error.is_none());
+    // A client that had to be ended has not come to its request; `client-timeout` says so.
+    let in_time = !launches.iter().any(|l| l.process.ended_by.is_some_and(EndedBy::is_timeout));
+    if !case.calls.is_empty() || !started || !in_time {
         return Vec::new();
     }
     let finding = Found::new(Suspect::Client, "no inference request reached the tap").cite("launch 1 stderr");

@@ -102,6 +102,26 @@ impl Recorder {
         (0..).zip(slots).map(|(id, slot)| slot.into_exchange(id, now)).collect()
     }
 
+    /// Takes out the exchanges whose request is wanted, and makes room for as many bytes again. What is still open is told of
+    /// as it stands.
+    pub(super) fn claim(&self, wanted: impl Fn(&Request) -> bool) -> Vec<Exchange> {
+        let now = self.now_us();
+        let mut claimed = Vec::new();
+        let mut id = 0;
+        lock(&self.slots).retain(|slot| {
+            let slot = lock(slot);
+            let mine = wanted(&slot.request);
+            if mine {
+                claimed.push(slot.clone().into_exchange(id, now));
+            }
+            id += 1;
+            !mine
+        });
+        let kept = |e: &Exchange| e.request.body.bytes.len() + e.response.as_ref().map_or(0, |r| r.body.bytes.len());
+        self.room.fetch_add(claimed.iter().map(kept).sum(), Ordering::Relaxed);
+        claimed
+    }
+
     /// Keeps what the limits allow of the bytes, the first ones, and counts the rest.
     fn keep(&self, body: &mut Body, bytes: &[u8], limit: usize) {
         let wanted = if body.dropped > 0 { 0 } else { bytes.len().min(limit.saturating_sub(body.bytes.len())) };

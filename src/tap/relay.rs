@@ -155,10 +155,20 @@ impl Connection {
                 Err(refusal) => return Err(self.refuse(&record, &head.method, &refusal).await),
             }
         }
-        if self.upstream.is_none() {
-            self.upstream = Some(self.connect(&record).await?);
-        }
-        let Some(link) = &mut self.upstream else { return Err(Fate::Reset) };
+        let link = match self.upstream.take() {
+            Some(link) => link,
+            None => match self.connect(&record).await {
+                Ok(link) => link,
+                Err(fate) => {
+                    // What had come of the body was not sent, but it is what the client said.
+                    let mut unsent = Vec::new();
+                    let _ = body.feed(&self.inbound.ahead, &mut unsent);
+                    record.request_body(&unsent);
+                    return Err(fate);
+                }
+            },
+        };
+        let link = self.upstream.insert(link);
         shared.first_request.cancel();
         self.last = Some(record.clone());
         let exchange = Relay { shared: &shared, record: &record, sent: CancellationToken::new() };

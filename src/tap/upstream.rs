@@ -64,8 +64,8 @@ impl Upstream {
     /// The text is no such URL, or there are no usable certificates.
     pub fn parse(base_url: &str, extra_ca_pem: Option<&[u8]>) -> Result<Self, UpstreamError> {
         let fail = |why: &str| {
-            // Before an `@` a password may stand, even in a text that is not a URL.
-            let url = if base_url.contains('@') { "<hidden>" } else { base_url };
+            // Before an `@` a password may stand and behind a `?` or `#` a key, even in a text that is not a URL.
+            let url = if base_url.contains(['@', '?', '#']) { "<hidden>" } else { base_url };
             Err(UpstreamError::Url { url: url.to_owned(), why: why.to_owned() })
         };
         let url = match Url::parse(base_url.trim()) {

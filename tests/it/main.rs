@@ -6,6 +6,7 @@
     reason = "a test's helpers fail like the test itself"
 )]
 
+mod cli;
 mod client;
 mod config;
 mod floors;

@@ -203,6 +203,18 @@ async fn a_process_that_forks_while_it_is_killed_does_not_escape() {
 }
 
 #[tokio::test]
+async fn a_chain_that_hops_from_session_to_session_does_not_escape() {
+    // Each link starts the next one in a session of its own and ends at once.
+    let hop = "setsid sh -c \"$HOP\" >/dev/null 2>&1 & exit 0";
+    let mut stand_in = StandIn::new("setsid sh -c \"$HOP\" & setsid sh -c \"$HOP\" & sleep 30")
+        .limits(|l| l.total = Duration::from_millis(500));
+    stand_in.spec.environment.push(("HOP".into(), hop.into()));
+    let facts = stand_in.run().await;
+    assert_eq!(facts.ended_by, Some(EndedBy::Deadline));
+    assert_eq!(stand_in.survivors(), 0);
+}
+
+#[tokio::test]
 async fn nothing_survives_when_the_owner_drops_the_run() {
     let stand_in = StandIn::new(&format!("{FAMILY} trap '' TERM; sleep 60"));
     let dropped = tokio::time::timeout(Duration::from_millis(700), stand_in.run()).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::rig::*;
 
@@ -158,6 +158,44 @@ async fn whatever_two_readers_could_read_differently_is_refused_and_not_forwarde
     }
     assert_eq!((gateway.connections(), gateway.requests().len()), (0, 0));
     assert!(rig.finish().await.iter().all(|e| is_refused(&e.end)));
+}
+
+#[tokio::test]
+async fn a_refusal_arrives_although_the_body_of_the_request_is_not_wanted() {
+    let gateway = Gateway::answering("").await;
+    let rig = Rig::before(&gateway).await;
+    let request = rig.request("POST", &"x".repeat(8 << 20)).replace("Bearer", "Basic");
+    for _ in 0..10 {
+        assert!(refused(&rig, request.as_bytes()).await.ends_with('}'));
+    }
+}
+
+#[tokio::test]
+async fn a_chunked_body_larger_than_the_limit_is_refused_and_not_forwarded() {
+    let gateway = Gateway::answering("").await;
+    let rig = Rig::before(&gateway).await;
+    let size = 65 << 20;
+    let head = rig.request("POST", "").replace("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let request = format!("{head}{size:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(size));
+    assert!(refused(&rig, request.as_bytes()).await.starts_with("HTTP/1.1 400 "));
+    assert_eq!(gateway.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_sends_far_ahead_is_not_read_without_end() {
+    let gateway = Gateway::once(async |gateway, mut stream| {
+        gateway.read_request(&mut stream).await;
+        let _ = stream.read_u8().await;
+    })
+    .await;
+    let rig = Rig::before(&gateway).await;
+    let mut client = rig.send(rig.request("POST", "{}")).await;
+    let piece = vec![b'x'; 1 << 20];
+    let mut sent = 0;
+    while tokio::time::timeout(Duration::from_millis(500), client.write_all(&piece)).await.is_ok() {
+        sent += piece.len();
+        assert!(sent < 64 << 20, "all of it was read");
+    }
 }
 
 #[tokio::test]

@@ -142,7 +142,7 @@ impl Rig {
     /// Sends a request on a connection of its own.
     pub(super) async fn send(&self, request: impl AsRef<[u8]>) -> TcpStream {
         let mut client = self.connect().await;
-        client.write_all(request.as_ref()).await.unwrap();
+        soon(client.write_all(request.as_ref())).await.unwrap();
         client
     }
 

@@ -219,3 +219,52 @@ async fn dropping_the_tap_ends_every_connection_and_frees_its_port() {
     soon(seen.recv()).await.expect("the upstream sees the end");
     assert!(tokio::net::TcpStream::connect(authority).await.is_err());
 }
+
+#[tokio::test]
+async fn after_an_early_answer_the_rest_of_the_request_is_still_its_body() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let gateway = Gateway::once(async move |gateway, mut stream| {
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        gateway.read_request(&mut stream).await;
+        gateway.read_request(&mut stream).await;
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        let _ = stream.read_u8().await;
+    })
+    .await;
+    let rig = Rig::before(&gateway).await;
+    let (first, second) = (rig.request("POST", "GET /not-a-request HTTP/1.1\r\n\r\n"), rig.request("POST", "second"));
+    let (before, rest) = first.split_at(first.len() - 30);
+    let mut client = rig.send(before).await;
+    read_exactly(&mut client, answer.len()).await;
+    client.write_all(rest.as_bytes()).await.unwrap();
+    client.write_all(second.as_bytes()).await.unwrap();
+    read_exactly(&mut client, answer.len()).await;
+    drop(client);
+    let exchanges = rig.finish().await;
+    let bodies: Vec<_> = exchanges.iter().map(|e| e.request.body.text().into_owned()).collect();
+    assert_eq!(bodies, ["GET /not-a-request HTTP/1.1\r\n\r\n", "second"]);
+    assert!(exchanges.iter().all(|e| e.end == End::Complete));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_the_upstream_is_being_connected_ends_the_attempt() {
+    // It accepts, but never says a word of TLS.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let rig = Rig::with(&url, |_| {}).await;
+    let client = rig.send(rig.request("POST", "{}")).await;
+    let (mut upstream, _) = soon(listener.accept()).await.unwrap();
+    drop(client);
+    let mut hello = Vec::new();
+    let _ = soon(upstream.read_to_end(&mut hello)).await;
+    assert_eq!(rig.finish_one().await.end, End::ClientLeft);
+}
+
+#[tokio::test]
+async fn a_request_that_came_just_before_the_end_is_in_the_record() {
+    let gateway = Gateway::answering("").await;
+    let rig = Rig::before(&gateway).await;
+    drop(rig.send(rig.request("POST", "last words")).await);
+    let exchange = rig.finish_one().await;
+    assert_eq!((exchange.request.body.text().into_owned(), exchange.end), ("last words".to_owned(), End::ClientLeft));
+}

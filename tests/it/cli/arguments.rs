@@ -1,0 +1,233 @@
+//! What is typed wrong, and files, folders, ports and addresses that cannot be used: said clearly, with nothing started.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use super::stand_in::{StandIn, ended, write};
+use crate::support::ccsmoke;
+
+#[test]
+fn what_the_command_line_does_not_know_is_named() {
+    for (args, named) in [
+        (vec!["run", "--nope"], "unexpected argument '--nope'"),
+        (vec!["smoke"], "unrecognized subcommand 'smoke'"),
+        (vec!["run", "--probe"], "a value is required for '--probe <NAME>'"),
+        (vec!["run", "--timeout", "0"], "invalid value '0' for '--timeout <SECONDS>'"),
+        (vec!["run", "--jobs", "0"], "invalid value '0' for '--jobs <N>'"),
+        (vec!["run", "--max-requests", "0"], "invalid value '0' for '--max-requests <N>'"),
+        (vec!["run", "--retries", "-1"], "'-1'"),
+        (vec!["run", "--worker", "../x"], "invalid value '../x' for '--worker <NAME>'"),
+        (vec!["run", "--model", ""], "--model <NAME>"),
+        (vec!["run", "--model", "a b"], "invalid value 'a b' for '--model <NAME>'"),
+        (vec!["run", "--fail-on", "sometimes"], "[possible values: regression, any, never]"),
+        (vec!["run", "--claude", "x", "--cli", "latest"], "cannot be used with"),
+        (vec!["run", "--auth-token-env", "X"], "--url <URL>"),
+        (vec!["judge"], "<RESULTS>"),
+        (vec!["judge", "results", "--text", "-"], "cannot be used with"),
+    ] {
+        let (out, err) = ended(ccsmoke().args(&args), 2);
+        assert!(err.contains(named) && err.contains("--help"), "{args:?}: {err}");
+        assert_eq!(out, "");
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors_and_every_exit_code_is_in_the_help() {
+    assert_eq!(ended(ccsmoke().arg("--version"), 0).0, format!("ccsmoke {}\n", env!("CARGO_PKG_VERSION")));
+    for args in [vec!["--help"], vec!["run", "--help"], vec!["run", "-h"], vec!["judge", "--help"]] {
+        let (help, _) = ended(ccsmoke().args(&args), 0);
+        let (_, codes) = help.split_once("Exit codes:\n").unwrap_or_else(|| panic!("{args:?}: {help}"));
+        let codes: Vec<&str> = codes.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(codes, ["0", "1", "2", "3", "130"], "{args:?}: each on one line\n{help}");
+    }
+    ended(ccsmoke().args(["probes", "--help"]), 0);
+    ended(ccsmoke().args(["explain", "--help"]), 0);
+}
+
+#[test]
+fn a_broken_probe_file_is_shown_with_its_place_and_the_others_with_it() {
+    let place = StandIn::claude("");
+    let probes = place.path("probes");
+    write(&probes.join("one.toml"), "title = \"One\"\nkind = \"ONE\"\ntimeout = 3\n");
+    write(&probes.join("two.toml"), "title = \n");
+    write(&probes.join("three.toml"), [b't', 0xff]);
+    let shown = place.refused(place.run().arg("--probes").arg(&probes), 2);
+    insta::assert_snapshot!(shown, @r#"
+    error: [HERE]/probes/one.toml:3:1: unknown field `timeout`, expected one of `title`, `kind`, `bare`, `persist`, `tools`, `early_args`, `late_args`, `env`, `timeout_s`, `idle_s`, `workspace`, `launch`, `expect`, `turn`
+    3 | timeout = 3
+      | ^^^^^^^
+
+    [HERE]/probes/three.toml: is not UTF-8 (line 1)
+
+    [HERE]/probes/two.toml:1:9: string values must be quoted, expected literal string
+    1 | title = 
+      |         ^
+    "#);
+    let (_, listed) = ended(ccsmoke().arg("probes").arg("--probes").arg(&probes), 2);
+    assert_eq!(place.filtered(&listed), shown);
+}
+
+#[test]
+fn a_broken_rules_file_is_shown_with_its_place() {
+    let place = StandIn::claude("");
+    let probes = crate::support::probes_with("rules.toml", "outcome = \"failed\"", "outcome = \"fialed\"");
+    let said = place.refused(place.run().arg("--probes").arg(probes.path()), 2);
+    let said = said.replace(probes.path().to_str().unwrap(), "[PROBES]");
+    insta::assert_snapshot!(said, @r#"
+    error: [PROBES]/rules.toml:30:11: unknown variant `fialed`, expected one of `passed`, `failed`, `skipped`
+    30 | outcome = "fialed"
+       |           ^^^^^^^^
+    "#);
+}
+
+#[test]
+fn a_folder_without_probes_has_nothing_to_run_and_a_missing_one_is_an_error() {
+    let place = StandIn::claude("");
+    write(&place.path("probes/readme.txt"), "no probe");
+    let (none, missing) = (place.path("probes"), place.path("missing"));
+    insta::assert_snapshot!(place.refused(place.run().arg("--probes").arg(&none), 3), @"error: [HERE]/probes: holds no probe file (NAME.toml)");
+    insta::assert_snapshot!(place.refused(place.run().arg("--probes").arg(&missing), 2), @"error: [HERE]/missing: the folder cannot be read: No such file or directory (os error 2)");
+    insta::assert_snapshot!(place.refused(ccsmoke().arg("probes").arg("--probes").arg(&none), 3), @"error: [HERE]/probes: holds no probe file (NAME.toml)");
+    insta::assert_snapshot!(place.refused(ccsmoke().arg("probes").arg("--probes").arg(&missing), 2), @"error: [HERE]/missing: the folder cannot be read: No such file or directory (os error 2)");
+}
+
+#[test]
+fn the_probes_are_listed_for_people_and_for_programs() {
+    insta::assert_snapshot!(ended(ccsmoke().arg("probes"), 0).0, @r#"
+    basic_text                 Answers with a text
+    compact_command            Compacts a resumed session and keeps what it was told to keep
+    interleaved_thinking_tool  Thinks between tool calls
+    subagent_task              Delegates to a sub-agent and uses its report
+    thinking                   Thinks before it answers
+    tool_use_roundtrip         Reads a file and answers with what it holds
+    "#);
+    let (lines, _) = ended(ccsmoke().args(["probes", "--format", "json"]), 0);
+    let lines: Vec<serde_json::Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    insta::assert_json_snapshot!(lines[5], @r#"
+    {
+      "launches": 1,
+      "needs": [
+        "marker",
+        "tool_result"
+      ],
+      "path": "probes/tool_use_roundtrip.toml",
+      "probe": "tool_use_roundtrip",
+      "title": "Reads a file and answers with what it holds",
+      "tools": [
+        "Read"
+      ]
+    }
+    "#);
+    assert_eq!(lines.len(), 6);
+}
+
+#[test]
+fn an_unknown_probe_is_answered_with_the_known_ones_and_names_given_twice_count_once() {
+    let place = StandIn::claude("exit 0");
+    insta::assert_snapshot!(place.refused(place.run().args(["--probe", "nope"]), 2), @r#"error: there is no probe "nope"; there are basic_text, compact_command, interleaved_thinking_tool, subagent_task, thinking, tool_use_roundtrip"#);
+    let twice = ["--probe", "basic_text", "--model", "haiku", "--model", "scripted/haiku", "--model", "haiku"];
+    ended(place.run().args(twice).args(["--fail-on", "never"]), 0);
+    assert_eq!(place.row()["full_model"], "scripted/haiku");
+    assert_eq!(place.report()["models"], serde_json::json!(["scripted/haiku"]));
+}
+
+#[test]
+fn results_that_cannot_be_written_are_refused_before_anything_is_launched() {
+    let place = StandIn::claude("");
+    write(&place.path("file"), "in the way");
+    let run = |folder: &Path| place.refused(&mut place.run_into(folder), 2);
+    insta::assert_snapshot!(run(&place.path("file")), @r#"
+    error: [HERE]/file: cannot make the results folder: File exists (os error 17)
+      give a folder that can be written with --results DIR
+    "#);
+    insta::assert_snapshot!(run(&place.path("file/below")), @r#"
+    error: [HERE]/file/below: cannot make the results folder: Not a directory (os error 20)
+      give a folder that can be written with --results DIR
+    "#);
+    // Also for root, who may write everywhere else.
+    insta::assert_snapshot!(run(Path::new("/proc/nowhere")), @r#"
+    error: /proc/nowhere: cannot make the results folder: No such file or directory (os error 2)
+      give a folder that can be written with --results DIR
+    "#);
+    assert_eq!(std::fs::read_to_string(place.path("file")).unwrap(), "in the way");
+}
+
+#[test]
+fn a_port_in_use_is_named_and_nothing_is_launched() {
+    let place = StandIn::claude("");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let said = place.refused(place.run().args(["--provider-port", &port]), 2);
+    insta::assert_snapshot!(said.replace(&port, "[PORT]"), @"error: the provider cannot listen on 127.0.0.1:[PORT]: another program listens there; choose another port, or 0 for a free one (Address already in use (os error 98))");
+}
+
+#[test]
+fn an_address_that_cannot_be_a_gateway_is_refused_and_its_secrets_are_not_repeated() {
+    let place = StandIn::claude("");
+    let said: Vec<String> = [
+        "http://me:hunter2@localhost:4000",
+        "http://localhost:4000?key=hunter2",
+        "localhost:4000#hunter2@",
+        "http://localhost:4000/v1",
+        "http://localhost:4000/v1/messages",
+        "ftp://localhost",
+        "garbage",
+        "",
+    ]
+    .iter()
+    .map(|url| place.refused(place.run().args(["--url", url]), 2))
+    .collect();
+    let said = said.concat();
+    assert!(!said.contains("hunter2"), "{said}");
+    insta::assert_snapshot!(said, @r#"
+    error: --url cannot be used: `<hidden>` is not a base URL (it holds a user name or password); give one like `https://host:port/path`
+    error: --url cannot be used: `<hidden>` is not a base URL (it has a query or a fragment); give one like `https://host:port/path`
+    error: --url cannot be used: `<hidden>` is not a base URL (it has a query or a fragment); give one like `https://host:port/path`
+    error: --url cannot be used: it holds /v1, but the client appends /v1/messages itself: leave it out
+    error: --url cannot be used: it holds /v1, but the client appends /v1/messages itself: leave it out
+    error: --url cannot be used: `ftp://localhost` is not a base URL (neither http nor https); give one like `https://host:port/path`
+    error: --url cannot be used: `garbage` is not a base URL (relative URL without a base); give one like `https://host:port/path`
+    error: --url cannot be used: `` is not a base URL (relative URL without a base); give one like `https://host:port/path`
+    "#);
+}
+
+#[test]
+fn a_credential_that_is_not_there_or_cannot_be_masked_is_refused() {
+    let place = StandIn::claude("");
+    let named = ["--url", "http://localhost:1", "--auth-token-env", "GATEWAY_PASS"];
+    insta::assert_snapshot!(place.refused(place.run().args(named).env_remove("GATEWAY_PASS"), 2), @"error: --auth-token-env GATEWAY_PASS: the variable is not set, or empty, or not UTF-8");
+    place.refused(place.run().args(named).env("GATEWAY_PASS", ""), 2);
+    insta::assert_snapshot!(place.refused(place.run().env("AUTH_TYPE", "token"), 2), @"error: AUTH_TYPE: by its name this variable holds a secret, but its value is a word of the protocol; masking it everywhere would leave nothing to judge: unset it for the run (`env -u AUTH_TYPE ccsmoke run …`)");
+}
+
+#[test]
+fn an_unknown_code_is_answered_with_its_neighbours() {
+    let (list, _) = ended(ccsmoke().arg("explain"), 0);
+    assert_eq!(list.lines().count(), ccsmoke::rules::RULES.len());
+    insta::assert_snapshot!(ended(ccsmoke().args(["explain", "thinking-unsigned"]), 0).0, @r#"
+    thinking-unsigned (broken)
+    Thinking came without its signature
+
+    What is looked at
+      Whether every thinking block carries a signature when it ends.
+    Why it matters
+      The provider refuses the block when the client sends it back; the client then silently drops it.
+    What to do
+      Pass signature_delta on; do not invent signatures for other providers' reasoning.
+    "#);
+    insta::assert_snapshot!(ended(ccsmoke().args(["explain", "thinking-unsinged"]), 2).1, @r#"error: no finding has the code "thinking-unsinged"; did you mean thinking-unsigned or thinking-not-requested or thinking-absent? `ccsmoke explain` lists all"#);
+    insta::assert_snapshot!(ended(ccsmoke().args(["explain", "xyz"]), 2).1, @r#"error: no finding has the code "xyz"; `ccsmoke explain` lists all"#);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error_and_a_full_disk_is_one() {
+    let to = |target: &str, code| {
+        let full = std::fs::OpenOptions::new().write(true).open(target).unwrap();
+        ended(ccsmoke().arg("explain").stdout(full), code).1
+    };
+    assert_eq!(to("/dev/null", 0), "");
+    insta::assert_snapshot!(to("/dev/full", 2), @"error: standard output cannot be written: No space left on device (os error 28)");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(ended(ccsmoke().arg("explain").stdout(writer), 0).1, "");
+}
