@@ -96,13 +96,13 @@ fn starting_file(profiles: &Profiles, gateway: &str) -> Option<String> {
 /// A target that starts from a profile, with what the profile says in comments.
 fn target(profiles: &Profiles, name: &str) -> Option<String> {
     let text = profiles.text(name)?;
-    let about: String = text.lines().take_while(|l| l.starts_with('#')).map(|l| format!("{l}\n")).collect();
-    let body = text.lines().skip_while(|l| l.starts_with('#')).map(within_target);
-    let body: String =
-        body.map(|line| if line.is_empty() { "#\n".to_owned() } else { format!("# {line}\n") }).collect();
-    Some(format!(
-        "\n{about}[[target]]\nprofile = {name:?}\n{COMMON}#\n# What the profile says. A line that you uncomment and change replaces it.\n{body}"
-    ))
+    let about = text.lines().take_while(|line| line.starts_with('#')).map(str::to_owned);
+    let target = format!("[[target]]\nprofile = {name:?}\n{COMMON}#");
+    let notice = "# What the profile says. A line that you uncomment and change replaces it.".to_owned();
+    let body = text.lines().skip_while(|line| line.starts_with('#')).map(within_target);
+    let body = body.map(|line| format!("# {line}").trim_end().to_owned());
+    let lines = about.chain([target, notice]).chain(body).collect::<Vec<_>>();
+    Some(format!("\n{}\n", lines.join("\n")))
 }
 
 /// A line of a profile as it is written below `[[target]]`.
@@ -138,8 +138,9 @@ mod tests {
             for text in [&text, &uncommented(&text)] {
                 let config = Config::parse(Path::new(CONFIG_FILE), text, &profiles).unwrap_or_else(|e| panic!("{e}"));
                 let [target] = &config.targets[..] else { panic!("{text}") };
-                let profile = profiles.get(name).unwrap().clone();
-                assert_eq!(*target, crate::config::Profile { folder: target.folder.clone(), ..profile });
+                let mut profile = profiles.get(name).unwrap().clone();
+                profile.folder.clone_from(&target.folder);
+                assert_eq!(*target, profile);
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::placeholder;
 use crate::process::{ProcessLimits, ProcessSpec};
 use crate::secret::Secret;
 
-/// How long its program may take to tell its version; LiteLLM's takes five seconds.
+/// How long its program may take to tell its version; five seconds are known.
 const VERSION: Duration = Duration::from_secs(20);
 
 /// The throw-away folders of one gateway process, and what the placeholders of its profile stand for.

@@ -8,7 +8,9 @@
 
 mod cli;
 mod client;
+mod config;
 mod floors;
+mod gateway;
 #[cfg(feature = "live")]
 mod live;
 mod probe_files;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ccsmoke::evidence::{EndedBy, ProcessFacts};
-use ccsmoke::process::{Controls, ProcessLimits, ProcessSpec, run};
+use ccsmoke::process::{Controls, End, ProcessLimits, ProcessSpec, Service, run};
 
 /// The variable by which everything that a stand-in started is found again.
-const SIGN: &str = "CCSMOKE_TEST_SIGN";
+pub(crate) const SIGN: &str = "CCSMOKE_TEST_SIGN";
 
 /// A stand-in: a shell script, run with limits that suit a test.
 struct StandIn {
@@ -53,7 +53,8 @@ impl StandIn {
     }
 }
 
-fn survivors(sign: &str) -> usize {
+/// How many living processes carry this sign.
+pub(crate) fn survivors(sign: &str) -> usize {
     let carries = |path: &Path| {
         let environment = std::fs::read(path.join("environ")).unwrap_or_default();
         let state = std::fs::read_to_string(path.join("stat")).unwrap_or_default();
@@ -64,7 +65,7 @@ fn survivors(sign: &str) -> usize {
 }
 
 /// Waits until nothing carries the sign; a supervisor that lost its owner needs a moment.
-async fn wait_until_none_survives(sign: &str) {
+pub(crate) async fn wait_until_none_survives(sign: &str) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while survivors(sign) > 0 {
         assert!(Instant::now() < deadline, "{} survivors", survivors(sign));
@@ -282,4 +283,62 @@ async fn the_process_sees_only_its_own_environment_and_three_descriptors() {
     assert!(names.iter().all(|n| [SIGN, "PATH", "PWD", "OLDPWD", "SHLVL", "_"].contains(n)), "{names:?}");
     // `ls` itself has the folder open.
     assert_eq!(facts.stdout.text.lines().last().unwrap().trim(), "4");
+}
+
+/// Starts a stand-in as a service whose output goes to a file.
+async fn service(stand_in: &StandIn, keep: impl Send + 'static) -> (Service, PathBuf) {
+    let log = stand_in.spec.folder.join("service.log");
+    (Service::start(&stand_in.spec, &log, keep).await.unwrap(), log)
+}
+
+#[tokio::test]
+async fn a_service_runs_past_every_deadline_and_its_two_outputs_are_one_log_in_order() {
+    let stand_in = StandIn::new("for i in 1 2 3; do echo out $i; echo err $i >&2; done; sleep 1; exit 3")
+        .limits(|l| (l.total, l.idle) = (Duration::from_millis(100), Duration::from_millis(100)));
+    let (service, log) = service(&stand_in, ()).await;
+    assert_eq!(service.end(), None);
+    assert_eq!(service.ended().await, End { code: Some(3), signal: None, asked: false });
+    assert_eq!(std::fs::read_to_string(log).unwrap(), "out 1\nerr 1\nout 2\nerr 2\nout 3\nerr 3\n");
+}
+
+#[tokio::test]
+async fn a_service_that_cannot_be_started_says_why() {
+    let mut stand_in = StandIn::new("");
+    stand_in.spec.program = "/nowhere/at/all".into();
+    let log = stand_in.spec.folder.join("log");
+    let words = Service::start(&stand_in.spec, &log, ()).await.unwrap_err();
+    assert!(words.starts_with("/nowhere/at/all could not be started"), "{words}");
+    let words = Service::start(&stand_in.spec, Path::new("/nowhere/log"), ()).await.unwrap_err();
+    assert!(words.starts_with("/nowhere/log cannot be written"), "{words}");
+}
+
+#[tokio::test]
+async fn a_service_that_is_deaf_is_stopped_by_force_and_its_family_with_it() {
+    let stand_in = StandIn::new(&format!("trap '' TERM; {FAMILY} while :; do sleep 1; done"));
+    let (service, _) = service(&stand_in, ()).await;
+    let end = service.stop().await;
+    assert_eq!((end.asked, end.signal), (true, Some(9)));
+    assert_eq!(stand_in.survivors(), 0);
+}
+
+#[tokio::test]
+async fn a_dropped_service_ends_and_what_it_needed_is_kept_until_then() {
+    let stand_in = StandIn::new(&format!("{FAMILY} sleep 60"));
+    let (keep, mut kept) = tokio::sync::oneshot::channel::<()>();
+    let (service, _) = service(&stand_in, keep).await;
+    assert!(kept.try_recv() == Err(tokio::sync::oneshot::error::TryRecvError::Empty));
+    drop(service);
+    kept.await.unwrap_err();
+    assert_eq!(stand_in.survivors(), 0);
+}
+
+#[tokio::test]
+async fn a_service_that_floods_its_log_is_neither_blocked_nor_kept_whole() {
+    let stand_in = StandIn::new("yes 0123456789abcde | head -c 20000000; exit 4").limits(|l| l.most_bytes = 1 << 20);
+    let (service, log) = service(&stand_in, ()).await;
+    assert_eq!(service.ended().await.code, Some(4));
+    let kept = std::fs::read_to_string(log).unwrap();
+    let (head, notice) = kept.split_at(1 << 20);
+    assert!(head.ends_with("0123456789abcde\n"));
+    assert_eq!(notice, "\nccsmoke: what is printed after 1048576 bytes is not kept\n");
 }
