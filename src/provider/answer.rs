@@ -22,6 +22,15 @@ pub(super) struct Answer {
     pub(super) pause: Duration,
 }
 
+/// How scripted thinking goes into an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Thinking {
+    /// Its text is shown; otherwise only that there was some.
+    pub(super) shown: bool,
+    /// It comes with what proves that it is the model's own.
+    pub(super) signed: bool,
+}
+
 /// A content block in the pieces in which it is streamed.
 pub(super) enum Block {
     Text(Vec<String>),
@@ -52,17 +61,21 @@ impl Origin<'_> {
 }
 
 impl Answer {
-    /// The answer that a scripted turn gives; `fill` fills in placeholders, `thinking` says whether it is asked for.
-    pub(super) fn scripted(turn: &Turn, origin: &Origin<'_>, thinking: bool, fill: impl Fn(&str) -> String) -> Self {
+    /// The answer that a scripted turn gives; `fill` fills in placeholders, `thinking` says whether and how it is asked for.
+    pub(super) fn scripted(
+        turn: &Turn,
+        origin: &Origin<'_>,
+        thinking: Option<Thinking>,
+        fill: impl Fn(&str) -> String,
+    ) -> Self {
         let all = |pieces: &[String]| pieces.iter().map(|p| fill(p)).collect::<Vec<_>>();
         let block = |(index, block): (usize, &probe::Block)| match block {
             probe::Block::Text(pieces) => Some(Block::Text(all(pieces))),
-            probe::Block::Thinking(block) => thinking.then(|| {
+            probe::Block::Thinking(block) => thinking.map(|thinking| {
                 let pieces = all(&block.pieces);
-                // Nothing else has a place for a signature.
-                let signed = block.signed && origin.face == Face::Anthropic;
+                let signed = block.signed && thinking.signed;
                 let signature = signed.then(|| origin.issued.sign(&pieces.concat()));
-                Block::Thinking { pieces, signature }
+                Block::Thinking { pieces: if thinking.shown { pieces } else { Vec::new() }, signature }
             }),
             probe::Block::ToolUse(ToolUseBlock { name, input, fragments }) => Some(Block::ToolUse {
                 id: origin.id(origin.face.call_prefix(), index),
@@ -306,6 +319,7 @@ mod tests {
             parts: [b"nonce", b"call", b"hash"],
             model: "claude-sonnet-5-5",
         };
+        let thinking = thinking.then_some(Thinking { shown: true, signed: true });
         Answer::scripted(&toml::from_str(turn).unwrap(), &origin, thinking, |t| t.replace("{workspace}", "/w"))
     }
 

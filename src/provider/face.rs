@@ -5,7 +5,7 @@ use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::answer::Answer;
+use super::answer::{Answer, Thinking};
 use super::contract::{self, Accepted, Endpoint, Limits};
 use super::issued::Issued;
 use super::openai;
@@ -113,12 +113,14 @@ impl Face {
         }
     }
 
-    /// Whether the answer to a request holds thinking.
-    pub(super) fn wants_thinking(self, body: &Value) -> bool {
+    /// Whether and how the answer to a request holds thinking.
+    pub(super) fn thinking(self, body: &Value) -> Option<Thinking> {
         match self {
-            Self::Anthropic => ThinkingMode::of(body) != ThinkingMode::Off,
-            Self::OpenaiChat => openai::reading::reasons(body),
-            Self::OpenaiResponses => openai::reading::reasons(body) && openai::reading::wants_summary(body),
+            Self::Anthropic => {
+                (ThinkingMode::of(body) != ThinkingMode::Off).then_some(Thinking { shown: true, signed: true })
+            }
+            Self::OpenaiChat => openai::reading::chat_thinking(body),
+            Self::OpenaiResponses => openai::reading::responses_thinking(body),
         }
     }
 

@@ -212,7 +212,7 @@ impl Shared {
         let answer = match (turn, &script) {
             (Some(turn), Some(script)) => {
                 let fill = |text: &str| facts.fill(text, &script.conversation.vars);
-                Answer::scripted(turn, &origin, face.wants_thinking(&body), fill)
+                Answer::scripted(turn, &origin, face.thinking(&body), fill)
             }
             (_, Some(_)) => Answer::plain(
                 format!(

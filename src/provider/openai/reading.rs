@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::provider::answer::Thinking;
 use crate::provider::reading::{items, messages, tools};
 use crate::provider::script::Facts;
 
@@ -45,8 +46,22 @@ fn texts(content: &Value) -> impl Iterator<Item = &str> {
     items(content).iter().filter_map(|part| part.as_str().or_else(|| part["text"].as_str()))
 }
 
+/// How a Chat Completions answer thinks: in the open and without a signature.
+pub(in crate::provider) fn chat_thinking(body: &Value) -> Option<Thinking> {
+    reasons(body).then_some(Thinking { shown: true, signed: false })
+}
+
+/// How a Responses answer thinks: its text is the summary, which is shown only where it is asked for, and the proof is the
+/// encrypted content, which is there only where it is asked for too.
+pub(in crate::provider) fn responses_thinking(body: &Value) -> Option<Thinking> {
+    let reasoning = &body["reasoning"];
+    let shown = !reasoning["summary"].is_null() || !reasoning["generate_summary"].is_null();
+    let signed = items(&body["include"]).iter().any(|part| part == "reasoning.encrypted_content");
+    reasons(body).then_some(Thinking { shown, signed })
+}
+
 /// Whether the model reasons: always, unless the request turns that off in one of the ways that providers of this API have.
-pub(in crate::provider) fn reasons(body: &Value) -> bool {
+fn reasons(body: &Value) -> bool {
     let off = body["reasoning_effort"] == "none"
         || body["reasoning"]["effort"] == "none"
         || body["reasoning"]["enabled"] == false
@@ -54,12 +69,6 @@ pub(in crate::provider) fn reasons(body: &Value) -> bool {
         || body["enable_thinking"] == false
         || body["chat_template_kwargs"]["enable_thinking"] == false;
     !off
-}
-
-/// Whether a Responses request asks to see a summary of the reasoning. Without it OpenAI shows none.
-pub(in crate::provider) fn wants_summary(body: &Value) -> bool {
-    let reasoning = &body["reasoning"];
-    !reasoning["summary"].is_null() || !reasoning["generate_summary"].is_null()
 }
 
 #[cfg(test)]
@@ -142,5 +151,15 @@ mod tests {
         ] {
             assert!(!reasons(&off), "{off}");
         }
+    }
+
+    #[test]
+    fn responses_shows_and_proves_reasoning_only_where_it_is_asked_for() {
+        let of = |body: Value| responses_thinking(&body).map(|t| (t.shown, t.signed));
+        assert_eq!(of(json!({})), Some((false, false)));
+        assert_eq!(of(json!({"reasoning": {"effort": "high"}})), Some((false, false)));
+        assert_eq!(of(json!({"reasoning": {"summary": "auto"}})), Some((true, false)));
+        assert_eq!(of(json!({"include": ["x", "reasoning.encrypted_content"]})), Some((false, true)));
+        assert_eq!(of(json!({"reasoning": {"effort": "none", "summary": "auto"}})), None);
     }
 }

@@ -135,14 +135,24 @@ fn item(answer: &Answer, index: usize, block: &Block) -> Value {
             let content = [text_part(&pieces.concat())];
             json!({"id": id, "type": "message", "status": "completed", "role": "assistant", "content": content})
         }
-        Block::Thinking { pieces, .. } => {
-            json!({"id": id, "type": "reasoning", "summary": [summary_part(&pieces.concat())]})
+        Block::Thinking { pieces, signature } => {
+            let summary: Vec<Value> = shown(pieces).map(|text| summary_part(&text)).into_iter().collect();
+            let mut item = json!({"id": id, "type": "reasoning", "summary": summary});
+            if let Some(signature) = signature {
+                item["encrypted_content"] = signature.as_str().into();
+            }
+            item
         }
         Block::ToolUse { id: call_id, name, input, .. } => json!({
             "id": id, "type": "function_call", "status": "completed", "call_id": call_id, "name": name,
             "arguments": input.to_string(),
         }),
     }
+}
+
+/// The text of a reasoning's summary, where it has one.
+fn shown(pieces: &[String]) -> Option<String> {
+    (!pieces.is_empty()).then(|| pieces.concat())
 }
 
 fn text_part(text: &str) -> Value {
@@ -190,14 +200,15 @@ fn item_events(events: &mut Events, answer: &Answer, index: usize, block: &Block
             events.push("response.content_part.done", at("part", text_part(&pieces.concat())));
         }
         Block::Thinking { pieces, .. } => {
-            let at = |name, value| at(Some("summary_index"), name, value);
-            let done = pieces.concat();
-            events.push("response.reasoning_summary_part.added", at("part", summary_part("")));
-            for piece in pieces {
-                events.push("response.reasoning_summary_text.delta", at("delta", piece.as_str().into()));
+            if let Some(done) = shown(pieces) {
+                let at = |name, value| at(Some("summary_index"), name, value);
+                events.push("response.reasoning_summary_part.added", at("part", summary_part("")));
+                for piece in pieces {
+                    events.push("response.reasoning_summary_text.delta", at("delta", piece.as_str().into()));
+                }
+                events.push("response.reasoning_summary_text.done", at("text", done.as_str().into()));
+                events.push("response.reasoning_summary_part.done", at("part", summary_part(&done)));
             }
-            events.push("response.reasoning_summary_text.done", at("text", done.as_str().into()));
-            events.push("response.reasoning_summary_part.done", at("part", summary_part(&done)));
         }
         Block::ToolUse { input, fragments, name, .. } => {
             for fragment in fragments_of(input, *fragments) {
