@@ -109,6 +109,10 @@ impl Access {
             return Err(Refusal::new(Status::Forbidden, format!("a browser sent this: it has {}", header.name)));
         }
         let Self::Cell(credentials) = self else { return Ok(Swap::Keep) };
+        // Gateways may speak HTTP/1.0 to their provider; the client does not.
+        if head.minor_version != 1 {
+            return Err(Refusal::new(Status::Malformed, "only HTTP/1.1 is accepted"));
+        }
         let shown: Vec<_> = head.headers.iter().filter_map(credential).collect();
         // On start the client looks whether somebody answers, before it shows who it is.
         let is_greeting = shown.is_empty() && matches!(head.method.as_str(), "HEAD" | "GET");

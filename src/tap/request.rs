@@ -14,6 +14,8 @@ const MAX_HEADERS: usize = 100;
 /// A request head that is unambiguous.
 #[derive(Debug)]
 pub(super) struct RequestHead {
+    /// 1 for HTTP/1.1, 0 for HTTP/1.0.
+    pub(super) minor_version: u8,
     pub(super) method: String,
     /// The target in origin form.
     pub(super) target: String,
@@ -59,11 +61,9 @@ impl RequestHead {
             Err(httparse::Error::TooManyHeaders) => return Err(format!("more than {MAX_HEADERS} header fields")),
             Err(e) => return Err(format!("malformed request head: {e}")),
         }
-        if request.version != Some(1) {
-            return Err("only HTTP/1.1 is accepted".to_owned());
-        }
         let headers: Vec<_> = request.headers.iter().map(recorded).collect();
         let head = Self {
+            minor_version: request.version.unwrap_or(1),
             method: request.method.unwrap_or_default().to_owned(),
             target: request.path.unwrap_or_default().to_owned(),
             framing: framing(&headers)?,
@@ -90,7 +90,8 @@ impl RequestHead {
     /// The head as it is sent upstream: order, case and spacing as they came, with only the `Host`, the target's prefix and
     /// the credentials changed.
     pub(super) fn forwarded(&self, upstream: &Upstream, swap: Swap<'_>) -> Vec<u8> {
-        let mut out = format!("{} {}{} HTTP/1.1\r\n", self.method, upstream.prefix(), self.target).into_bytes();
+        let Self { method, target, minor_version, .. } = self;
+        let mut out = format!("{method} {}{target} HTTP/1.{minor_version}\r\n", upstream.prefix()).into_bytes();
         // `head_end` saw to it that each line ends in CR LF and that there is no other CR or LF.
         for line in self.raw.split_inclusive(|&b| b == b'\n').skip(1) {
             let name = line.split(|&b| b == b':').next().unwrap_or_default();
