@@ -1,0 +1,117 @@
+//! What a gateway's maintainers run before a release: the matrix of every target that `ccsmoke.toml` (or the file in
+//! `CCSMOKE_CONFIG`) names, one test for each. Without a configuration: the embedded provider, and those of the built-in
+//! gateway profiles whose programs are installed. A failure lists `<full_model> <feature>: <classification>`.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail like the test itself")]
+#![expect(clippy::disallowed_methods, reason = "the tests are told by the environment what to test")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ccsmoke::config::{Config, Profile, Profiles, Way};
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::Value;
+
+/// Findings that a gateway of `probes/gateways` is known to have with a probe, as `target feature code`. What is not listed
+/// here has to pass, and what is listed has to be found: a defect that is no longer seen fails the test as well.
+const KNOWN: &str = include_str!("live-known.txt");
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let built_in = Profiles::built_in().expect("the built-in profiles are right");
+    let named = std::env::var_os("CCSMOKE_CONFIG").map(PathBuf::from);
+    let config = named.or_else(|| Config::find_upwards(Path::new(env!("CARGO_MANIFEST_DIR"))));
+    let trials: Vec<Trial> = match config {
+        Some(path) => {
+            let config = Config::read(&path, &built_in).unwrap_or_else(|e| panic!("{e}"));
+            let trial = |target: Profile| {
+                let path = path.clone();
+                Trial::test(target.name.clone(), move || {
+                    all_pass(&["--config".as_ref(), path.as_os_str(), "--target".as_ref(), target.name.as_ref()])
+                })
+            };
+            config.targets.into_iter().map(trial).collect()
+        }
+        None => {
+            let mut trials = vec![Trial::test("scripted", || all_pass(&["--target".as_ref(), "scripted".as_ref()]))];
+            for name in built_in.names().map(str::to_owned) {
+                let profile = built_in.get(&name).expect("a name of the list");
+                let installed = is_installed(profile);
+                let test = {
+                    let name = name.clone();
+                    move || exactly_what_is_known(&name)
+                };
+                trials.push(Trial::test(name, test).with_ignored_flag(!installed));
+            }
+            trials
+        }
+    };
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// Whether the program that the profile starts is there.
+fn is_installed(profile: &Profile) -> bool {
+    let Way::Start(start) = &profile.way else { return true };
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let Some(cache) = cache.or_else(home) else { return false };
+    let gateways = cache.join("ccsmoke/gateways").display().to_string();
+    profile.search.iter().any(|folder| Path::new(&folder.replace("{cache}", &gateways)).join(&start.argv[0]).is_file())
+}
+
+/// Runs ccsmoke and gives the rows of its report.
+fn rows(args: &[&std::ffi::OsStr]) -> Result<Vec<Value>, Failed> {
+    let results = tempfile::tempdir()?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ccsmoke"));
+    let ran = command.arg("run").args(args).arg("--results").arg(results.path()).env("NO_COLOR", "1").output()?;
+    let told = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    let report = std::fs::read_dir(results.path())?
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|e| e == "json"))
+        .ok_or_else(|| Failed::from(told.clone()))?;
+    let report: Value = serde_json::from_slice(&std::fs::read(report)?)?;
+    let rows = report["outcomes"].as_array().cloned().unwrap_or_default();
+    if rows.is_empty() { Err(Failed::from(told)) } else { Ok(rows) }
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+/// Every cell passes.
+fn all_pass(args: &[&std::ffi::OsStr]) -> Result<(), Failed> {
+    let failed: Vec<String> = rows(args)?
+        .iter()
+        .filter(|row| row["outcome"] != "passed")
+        .map(|row| {
+            let why: Vec<String> =
+                row["findings"].as_array().into_iter().flatten().map(|f| format!("\n    {}", text(f, "message"))).collect();
+            format!("{} {}: {}{}", text(row, "full_model"), text(row, "feature"), text(row, "classification"), why.concat())
+        })
+        .collect();
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
+}
+
+/// A real gateway shows exactly the defects that it is known to have, and is suspected of each.
+fn exactly_what_is_known(name: &str) -> Result<(), Failed> {
+    let mut known: Vec<String> =
+        KNOWN.lines().filter(|line| line.split(' ').next() == Some(name)).map(str::to_owned).collect();
+    let mut found = Vec::new();
+    for row in rows(&["--gateway".as_ref(), name.as_ref()])? {
+        for finding in row["findings"].as_array().into_iter().flatten().filter(|f| f["severity"] != "note") {
+            if finding["suspect"] != "gateway" {
+                return Err(format!("{} is not suspected: {finding:#}", name).into());
+            }
+            found.push(format!("{name} {} {}", text(&row, "feature"), text(finding, "code")));
+        }
+    }
+    found.sort();
+    found.dedup();
+    known.sort();
+    let surplus: Vec<_> = found.iter().filter(|f| !known.contains(f)).cloned().collect();
+    let missing: Vec<_> = known.iter().filter(|k| !found.contains(k)).cloned().collect();
+    if surplus.is_empty() && missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!("found and not known:\n  {}\nknown and not found:\n  {}", surplus.join("\n  "), missing.join("\n  ")).into())
+}
