@@ -72,7 +72,7 @@ pub(super) fn main(args: &InitArgs, world: &World) -> Result<Exit, Failure> {
     });
     match written {
         Ok(()) => {
-            to_stdout(&format!("wrote {shown}; look through it, then: ccsmoke run\n"));
+            to_stdout(&format!("wrote {shown}; look through it, then: ccsmoke run\n"))?;
             Ok(Exit::Good)
         }
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Err(Failure::usage(format!(

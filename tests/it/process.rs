@@ -314,8 +314,11 @@ async fn a_service_that_cannot_be_started_says_why() {
 
 #[tokio::test]
 async fn a_service_that_is_deaf_is_stopped_by_force_and_its_family_with_it() {
-    let stand_in = StandIn::new(&format!("trap '' TERM; {FAMILY} while :; do sleep 1; done"));
-    let (service, _) = service(&stand_in, ()).await;
+    let stand_in = StandIn::new(&format!("trap '' TERM; {FAMILY} echo deaf; while :; do sleep 1; done"));
+    let (service, log) = service(&stand_in, ()).await;
+    while std::fs::read_to_string(&log).unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let end = service.stop().await;
     assert_eq!((end.asked, end.signal), (true, Some(9)));
     assert_eq!(stand_in.survivors(), 0);
