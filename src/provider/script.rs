@@ -22,7 +22,9 @@ const SAID: [&str; 4] = ["messages", "system", "input", "instructions"];
 /// Everything nonce-shaped within the texts of a request's conversation and system prompt.
 pub(super) fn nonces(body: &Value) -> BTreeSet<&str> {
     let mut found = BTreeSet::new();
-    SAID.iter().for_each(|part| collect_nonces(&body[part], &mut found));
+    for part in SAID {
+        collect_nonces(&body[part], &mut found);
+    }
     found
 }
 

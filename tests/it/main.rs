@@ -16,6 +16,8 @@ mod live;
 mod probe_files;
 mod process;
 mod provider;
+mod provider_openai;
+mod scripted;
 mod support;
 mod tap;
 mod text_verdict;

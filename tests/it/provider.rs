@@ -11,97 +11,27 @@ use std::time::Duration;
 
 use ccsmoke::evidence::{Face, ProviderRecord};
 use ccsmoke::exchange::Header;
-use ccsmoke::probe::{Turn, Vars};
 use ccsmoke::provider::contract::{self, Endpoint, Limits};
 use ccsmoke::provider::issued::Issued;
-use ccsmoke::provider::{Conversation, Provider, ProviderConfig, nonce};
+use ccsmoke::provider::{Provider, ProviderConfig, nonce};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-/// Far longer than anything here takes; a test that reaches it hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::scripted::{self, PATIENCE, READ_SCRIPT, Reply, address, join_all, register, start, text_script};
 
-/// A script that reads a file and answers with what it held.
-const READ_SCRIPT: &str = r#"
-[[turn]]
-name = "call"
-when = { offers = "Read", tool_results = 0 }
-blocks = [
-    { thinking = { pieces = ["let me ", "look"] } },
-    { tool_use = { name = "Read", fragments = 2, input = { file_path = "{workspace}/marker.txt" } } },
-]
-
-[[turn]]
-name = "answer"
-when = { tool_results = 1 }
-blocks = [{ text = ["It says ", "{tool_result.marker}"] }]
-usage = { input_tokens = 11, output_tokens = 5 }
-
-[[turn]]
-name = "echo"
-when = { lacks = "Read", tool_results = 0 }
-blocks = [{ text = ["{prompt.marker} of ", "{nonce}"] }]
-"#;
-
-/// A response as it came over the wire.
-struct Reply {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: String,
-}
-
-impl Reply {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
-
-    /// The words of an error, once its envelope has been looked at.
-    fn refusal(&self) -> String {
-        let body = self.json();
-        assert_eq!(body["type"], "error");
-        assert_eq!(body["request_id"].as_str(), self.header("request-id"));
-        assert!(body["request_id"].as_str().unwrap().starts_with("req_"));
-        format!(
-            "{} {}: {}",
-            self.status,
-            body["error"]["type"].as_str().unwrap(),
-            body["error"]["message"].as_str().unwrap()
-        )
-    }
-}
-
-async fn start() -> Provider {
-    Provider::start(ProviderConfig { key: Some([7; 32]), ..ProviderConfig::default() }).await.unwrap()
-}
-
-fn turns(script: &str) -> Vec<Turn> {
-    #[derive(serde::Deserialize)]
-    struct Script {
-        turn: Vec<Turn>,
-    }
-    toml::from_str::<Script>(script).unwrap().turn
-}
-
-/// Registers a script and gives its nonce.
-fn register(provider: &Provider, script: &str) -> String {
-    let nonce = nonce().unwrap();
-    let vars = Vars {
-        marker: "THE_CELLS_OWN_DEADBEEF".into(),
-        nonce: nonce.clone(),
-        workspace: "/workspace".into(),
-        session_id: "session".into(),
-    };
-    provider.register(Conversation { vars, turns: turns(script) });
-    nonce
-}
-
-fn text_script(text: &str) -> String {
-    format!("[[turn]]\nname = \"text\"\nblocks = [{{ text = [\"{text}\"] }}]")
+/// The words of an error, once its envelope has been looked at.
+fn refusal(reply: &Reply) -> String {
+    let body = reply.json();
+    assert_eq!(body["type"], "error");
+    assert_eq!(body["request_id"].as_str(), reply.header("request-id"));
+    assert!(body["request_id"].as_str().unwrap().starts_with("req_"));
+    format!(
+        "{} {}: {}",
+        reply.status,
+        body["error"]["type"].as_str().unwrap(),
+        body["error"]["message"].as_str().unwrap()
+    )
 }
 
 fn user(content: impl Into<Value>) -> Value {
@@ -121,48 +51,14 @@ fn request(messages: &[Value], tools: &Value) -> Value {
         "thinking": {"type": "adaptive"}})
 }
 
-fn address(provider: &Provider) -> String {
-    provider.base_url().trim_start_matches("http://").to_owned()
-}
-
-/// The bytes of a request; the version is always stated.
+/// The head of a request; the version is always stated.
 fn head(method: &str, target: &str, headers: &str, length: usize) -> String {
-    format!(
-        "{method} {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nanthropic-version: 2023-06-01\r\n\
-         content-length: {length}\r\n{headers}\r\n"
-    )
+    scripted::head(method, target, &format!("anthropic-version: 2023-06-01\r\n{headers}"), length)
 }
 
 async fn exchange(provider: &Provider, method: &str, target: &str, headers: &str, body: &[u8]) -> Reply {
-    let send = async {
-        let mut stream = TcpStream::connect(address(provider)).await.unwrap();
-        stream.write_all(head(method, target, headers, body.len()).as_bytes()).await.unwrap();
-        stream.write_all(body).await.unwrap();
-        let mut raw = Vec::new();
-        stream.read_to_end(&mut raw).await.unwrap();
-        parse(&raw)
-    };
-    tokio::time::timeout(PATIENCE, send).await.expect("the provider answers")
-}
-
-fn parse(raw: &[u8]) -> Reply {
-    let mut fields = [httparse::EMPTY_HEADER; 32];
-    let mut response = httparse::Response::new(&mut fields);
-    let httparse::Status::Complete(at) = response.parse(raw).unwrap() else { panic!("a cut response head") };
-    let headers: Vec<_> =
-        response.headers.iter().map(|h| (h.name.to_owned(), String::from_utf8_lossy(h.value).into_owned())).collect();
-    let mut body = &raw[at..];
-    let mut whole = Vec::new();
-    if headers.iter().any(|(n, v)| n == "transfer-encoding" && v == "chunked") {
-        while let Ok(httparse::Status::Complete((start, len))) = httparse::parse_chunk_size(body) {
-            let end = start + usize::try_from(len).unwrap();
-            whole.extend_from_slice(&body[start..end]);
-            body = &body[end + 2..];
-        }
-    } else {
-        whole.extend_from_slice(body);
-    }
-    Reply { status: response.code.unwrap(), headers, body: String::from_utf8(whole).unwrap() }
+    let headers = format!("anthropic-version: 2023-06-01\r\n{headers}");
+    scripted::exchange(provider, method, target, &headers, body).await
 }
 
 async fn ask(provider: &Provider, body: &Value) -> Reply {
@@ -286,7 +182,7 @@ async fn thinking_that_a_gateway_edited_is_refused_and_the_refusal_is_on_record(
     let reply = ask(&provider, &request(&edited, &read_tool())).await;
     let words = "messages.1.content.0: `thinking` or `redacted_thinking` blocks in the latest assistant message cannot \
                  be modified. These blocks must remain as they were in the original response.";
-    assert_eq!(reply.refusal(), format!("400 invalid_request_error: {words}"));
+    assert_eq!(refusal(&reply), format!("400 invalid_request_error: {words}"));
     let record = provider.records(&nonce).pop().unwrap();
     assert_eq!((record.status, record.turn, record.refusal.as_deref()), (400, None, Some(words)));
     assert!(record.delivered);
@@ -344,25 +240,6 @@ async fn conversations_that_run_at_once_never_mix() {
         assert_eq!(provider.records(nonce).len(), 1);
     }
     assert!(provider.unclaimed().is_empty());
-}
-
-/// Drives all futures at once.
-async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut running: Vec<_> = futures.map(|f| (Box::pin(f), None)).collect();
-    std::future::poll_fn(|cx| {
-        for (future, output) in running.iter_mut().filter(|(_, output)| output.is_none()) {
-            if let std::task::Poll::Ready(value) = future.as_mut().poll(cx) {
-                *output = Some(value);
-            }
-        }
-        if running.iter().all(|(_, output)| output.is_some()) {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await;
-    running.into_iter().filter_map(|(_, output)| output).collect()
 }
 
 #[tokio::test]
@@ -426,7 +303,7 @@ async fn a_scripted_error_keeps_its_status_words_and_headers() {
         "#,
     );
     let reply = ask(&provider, &request(&[user(nonce.clone())], &json!([]))).await;
-    assert_eq!(reply.refusal(), "529 overloaded_error: Overloaded");
+    assert_eq!(refusal(&reply), "529 overloaded_error: Overloaded");
     assert_eq!((reply.header("retry-after"), reply.header("x-should-retry")), (Some("1"), Some("true")));
     let record = &provider.records(&nonce)[0];
     assert_eq!((record.turn.as_deref(), record.status, record.refusal.as_deref()), (Some("full"), 529, None));
@@ -436,7 +313,7 @@ async fn a_scripted_error_keeps_its_status_words_and_headers() {
         "[[turn]]\nname = \"bad\"\nerror = { status = 429, kind = \"x\", message = \"y\", headers = { \"a b\" = \"c\" } }",
     );
     let reply = ask(&provider, &request(&[user(bad)], &json!([]))).await;
-    assert!(reply.refusal().contains("turn `bad` has no valid status or headers"), "{}", reply.body);
+    assert!(refusal(&reply).contains("turn `bad` has no valid status or headers"), "{}", reply.body);
 }
 
 #[tokio::test]
@@ -459,7 +336,7 @@ async fn only_its_own_key_opens_it_in_either_header() {
         (format!("authorization: Basic {key}\r\n"), "Invalid authentication credentials"),
         (String::new(), "x-api-key header is required"),
     ] {
-        assert_eq!(attempt(headers).await.refusal(), format!("401 authentication_error: {words}"));
+        assert_eq!(refusal(&attempt(headers).await), format!("401 authentication_error: {words}"));
     }
     assert_eq!(provider.records(&nonce).iter().filter(|r| r.status == 401).count(), 4);
     assert_ne!(start().await.api_key(), key);
@@ -472,12 +349,12 @@ async fn a_broken_body_is_refused_and_still_claimed() {
     let key = format!("x-api-key: {}\r\n", provider.api_key());
     let broken = format!("{{\"model\":\"m\",\"messages\":[{{\"content\":\"{nonce}\"");
     let reply = exchange(&provider, "POST", "/v1/messages", &key, broken.as_bytes()).await;
-    assert!(reply.refusal().starts_with("400 invalid_request_error: The request body is not valid JSON"));
+    assert!(refusal(&reply).starts_with("400 invalid_request_error: The request body is not valid JSON"));
     assert_eq!(provider.records(&nonce)[0].status, 400);
 
     let huge = vec![b' '; contract::MAX_BODY_BYTES + 4096];
     let reply = exchange(&provider, "POST", "/v1/messages", &key, &huge).await;
-    assert!(reply.refusal().starts_with("413 request_too_large"));
+    assert!(refusal(&reply).starts_with("413 request_too_large"));
 }
 
 #[tokio::test]
@@ -550,7 +427,7 @@ async fn tokens_are_counted_the_same_every_time_and_leave_no_record() {
     assert!(tokens(&small).await > 0);
     assert_eq!(tokens(&small).await, tokens(&small).await);
     assert!(tokens(&large).await > tokens(&small).await);
-    assert_eq!(count(json!({"model": "m"})).await.refusal(), "400 invalid_request_error: messages: Field required");
+    assert_eq!(refusal(&count(json!({"model": "m"})).await), "400 invalid_request_error: messages: Field required");
     assert!(provider.records(&nonce).is_empty() && provider.unclaimed().is_empty());
 }
 
@@ -575,7 +452,7 @@ async fn models_are_listed_in_pages() {
     let anonymous = exchange(&provider, "GET", "/v1/models", "", b"").await;
     assert_eq!(anonymous.status, 401);
     let missing = ask(&provider, &request(&[user("hi")], &json!([]))).await;
-    assert_eq!(missing.refusal(), "404 not_found_error: model: claude-sonnet-5-5");
+    assert_eq!(refusal(&missing), "404 not_found_error: model: claude-sonnet-5-5");
 }
 
 #[tokio::test]
@@ -585,9 +462,9 @@ async fn paths_and_methods_are_told_apart_and_a_head_is_always_well() {
         assert_eq!(exchange(&provider, "HEAD", path, "", b"").await.status, 200);
     }
     let unknown = exchange(&provider, "POST", "/v1/complete", "", b"{}").await;
-    assert_eq!(unknown.refusal(), "404 not_found_error: Not found");
+    assert_eq!(refusal(&unknown), "404 not_found_error: Not found");
     let method = exchange(&provider, "GET", "/v1/messages", "", b"").await;
-    assert_eq!(method.refusal(), "405 invalid_request_error: Method Not Allowed");
+    assert_eq!(refusal(&method), "405 invalid_request_error: Method Not Allowed");
 }
 
 #[tokio::test]

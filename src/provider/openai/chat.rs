@@ -12,7 +12,6 @@ const FINGERPRINT: &str = "fp_ccsmoke";
 /// The chunks of the stream, each as it goes over the wire. `with_usage` is what `stream_options.include_usage` says.
 pub(in crate::provider) fn stream(answer: &Answer, with_usage: bool) -> Vec<Bytes> {
     let chunk = |choices, usage| {
-        let usage = with_usage.then_some(usage);
         let data = json_bytes(&Envelope::new(answer, "chat.completion.chunk", choices, usage));
         Bytes::from([b"data: ", &data[..], b"\n\n"].concat())
     };
@@ -39,9 +38,10 @@ pub(in crate::provider) fn stream(answer: &Answer, with_usage: bool) -> Vec<Byte
     let running = deltas.into_iter().map(|delta| (delta, None));
     let last = (Delta::End {}, Some(finish_reason(answer)));
     let choices = running.chain([last]).map(|(delta, finish_reason)| Choice::new(Said::Delta(delta), finish_reason));
-    let mut chunks: Vec<Bytes> = choices.map(|choice| chunk(vec![choice], None)).collect();
+    let mut chunks: Vec<Bytes> =
+        choices.map(|choice| chunk(vec![choice], with_usage.then_some(Counted::Later))).collect();
     if with_usage {
-        chunks.push(chunk(Vec::new(), Some(Usage::of(answer))));
+        chunks.push(chunk(Vec::new(), Some(Counted::Now(Usage::of(answer)))));
     }
     chunks.push(Bytes::from_static(b"data: [DONE]\n\n"));
     chunks
@@ -66,7 +66,7 @@ pub(in crate::provider) fn whole(answer: &Answer) -> Bytes {
         annotations: [],
     };
     let choice = Choice::new(Said::Message(message), Some(finish_reason(answer)));
-    json_bytes(&Envelope::new(answer, "chat.completion", vec![choice], Some(Some(Usage::of(answer)))))
+    json_bytes(&Envelope::new(answer, "chat.completion", vec![choice], Some(Counted::Now(Usage::of(answer)))))
 }
 
 /// The text of an answer; none where it only calls tools.
@@ -103,13 +103,13 @@ struct Envelope<'a> {
     service_tier: &'static str,
     system_fingerprint: &'static str,
     choices: Vec<Choice<'a>>,
-    /// Absent where nobody asked for it, null where it comes later.
+    /// Absent where nobody asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Option<Usage>>,
+    usage: Option<Counted>,
 }
 
 impl<'a> Envelope<'a> {
-    fn new(answer: &'a Answer, object: &'static str, choices: Vec<Choice<'a>>, usage: Option<Option<Usage>>) -> Self {
+    fn new(answer: &'a Answer, object: &'static str, choices: Vec<Choice<'a>>, usage: Option<Counted>) -> Self {
         Self {
             id: &answer.id,
             object,
@@ -194,6 +194,14 @@ struct Function<'a> {
     arguments: String,
 }
 
+/// The token counts of a chunk: null until the last.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Counted {
+    Later,
+    Now(Usage),
+}
+
 #[derive(Serialize)]
 struct Usage {
     prompt_tokens: u64,
@@ -210,6 +218,7 @@ struct PromptDetails {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "they are the API's")]
 struct CompletionDetails {
     reasoning_tokens: u64,
     audio_tokens: u64,

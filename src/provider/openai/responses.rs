@@ -195,7 +195,9 @@ fn item_events(events: &mut Events, answer: &Answer, index: usize, block: &Block
                 fields
             };
             events.push("response.content_part.added", at("part", text_part("")));
-            pieces.iter().for_each(|piece| events.push("response.output_text.delta", spoken("delta", piece)));
+            for piece in pieces {
+                events.push("response.output_text.delta", spoken("delta", piece));
+            }
             events.push("response.output_text.done", spoken("text", &pieces.concat()));
             events.push("response.content_part.done", at("part", text_part(&pieces.concat())));
         }

@@ -31,12 +31,11 @@ pub(super) fn wrong_type(path: impl Into<String>, expected: &str, got: &Value) -
 
 /// A field has a value that is none of its values.
 pub(super) fn unsupported(path: impl Into<String>, value: &str, supported: &[&str]) -> Refusal {
-    let list = match supported {
-        [one, other] => format!("'{one}' and '{other}'"),
-        [first @ .., last] if !first.is_empty() => {
-            format!("{}, and '{last}'", first.iter().map(|s| format!("'{s}'")).collect::<Vec<_>>().join(", "))
-        }
-        few => few.iter().map(|s| format!("'{s}'")).collect(),
+    let quoted: Vec<String> = supported.iter().map(|s| format!("'{s}'")).collect();
+    let list = match &quoted[..] {
+        [one, other] => format!("{one} and {other}"),
+        [first @ .., last] => format!("{}, and {last}", first.join(", ")),
+        [] => String::new(),
     };
     Refusal::invalid(format!("Invalid value: '{value}'. Supported values are: {list}."))
         .about(path)

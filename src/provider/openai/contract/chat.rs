@@ -191,14 +191,12 @@ fn paired(messages: &[Value]) -> Result<(), Refusal> {
     for (i, message) in messages.iter().enumerate() {
         if message["role"] == "tool" {
             let id = message["tool_call_id"].as_str().unwrap_or_default();
-            match &mut open {
-                Some(open) => open.answer(id, i)?,
-                None => {
-                    let words = "Invalid parameter: messages with role 'tool' must be a response to a preceeding message \
-                                 with 'tool_calls'.";
-                    return Err(Refusal::invalid(words).about(format!("messages.[{i}].role")));
-                }
-            }
+            let Some(open) = &mut open else {
+                let words = "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with \
+                             'tool_calls'.";
+                return Err(Refusal::invalid(words).about(format!("messages.[{i}].role")));
+            };
+            open.answer(id, i)?;
         } else {
             open.take().map_or(Ok(()), |open| open.close(&format!("messages.[{i}].role")))?;
             open = Open::of(message, i)?;
