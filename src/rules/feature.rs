@@ -201,7 +201,7 @@ pub(super) fn tool_result_wrong(case: &Case<'_>) -> Vec<Found> {
         let (at, result) = call?.result?;
         let must = case.evidence.cell.vars.fill(&wanted.result);
         let text = result_text(result);
-        if text.contains(&must) || result["is_error"] == true {
+        if text.contains(&must) || result["is_error"] == true || is_launch_note(&text) {
             return None;
         }
         // What the workspace never held, no client can return; what a sub-agent was not told, it cannot report.
@@ -222,6 +222,12 @@ pub(super) fn tool_result_missing(case: &Case<'_>) -> Vec<Found> {
         let message = format!("no request brings a result for the call of {}", wanted.name);
         Some(Found::new(Suspect::Client, message).cite(case.calls[call.call].cite()))
     })
+}
+
+/// Whether a result of the Agent tool only says that the sub-agent runs in the background: its report then comes later, as a
+/// notification.
+fn is_launch_note(result: &str) -> bool {
+    result.starts_with("Async agent launched")
 }
 
 pub(super) fn agent_not_run(case: &Case<'_>) -> Vec<Found> {
@@ -245,8 +251,7 @@ pub(super) fn agent_not_run(case: &Case<'_>) -> Vec<Found> {
         let last = from_agent.last().map(|c| c.cite()).unwrap_or_default();
         return vec![Found::new(case.far(), "the sub-agent's last answer never came").cite(last).cite(place)];
     }
-    // "Async agent launched" is a result of the call, but not of the agent: its report then comes as a notification.
-    let reported = launch.result.is_some_and(|(_, r)| !result_text(r).starts_with("Async agent launched"));
+    let reported = launch.result.is_some_and(|(_, r)| !is_launch_note(&result_text(r)));
     let completed = case.transcript.system("task_notification").any(|l| l.value["status"] == "completed");
     if !reported && !completed {
         let message = "the sub-agent was launched, but its report never reached the main conversation";

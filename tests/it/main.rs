@@ -13,6 +13,7 @@ mod live;
 mod probe_files;
 mod process;
 mod provider;
+mod rules;
 mod support;
 mod tap;
 mod text_verdict;
