@@ -145,16 +145,6 @@ fn requests() -> Vec<Planted> {
                 "error_status": null, "error": "unknown"});
             printed(e, 0, |lines| lines.insert(2, line));
         }),
-        // Only where every request is scripted is one too many a defect.
-        Planted {
-            live: (Gateway, ProductFailure),
-            ..wire("request-retried", TEXT, "a request with other words", |e| {
-                asked_before(e, 0);
-                request(e, 1, |r| r["max_tokens"] = 64.into());
-                request(e, 0, |r| r["stream"] = true.into());
-                set_header(&mut e.exchanges[1].request.headers, "x-stainless-retry-count", "2");
-            })
-        },
         Planted {
             scripted: (Provider, ProductFailure),
             ..wire("runaway", TEXT, "requests without end", |e| {
@@ -321,9 +311,14 @@ fn order() -> Vec<Planted> {
             set_body(response(e, 0), text);
         }),
         wire("stream-malformed", THINK, "thinking under the key of text", |e| {
-            each(e, 0, |event| event.brings("thinking_delta"), |data| {
-                data["delta"]["text"] = data["delta"]["thinking"].take();
-            });
+            each(
+                e,
+                0,
+                |event| event.brings("thinking_delta"),
+                |data| {
+                    data["delta"]["text"] = data["delta"]["thinking"].take();
+                },
+            );
         }),
         wire("stream-malformed", TEXT, "a text in the block's start", |e| {
             let marker = e.cell.vars.marker.clone();
@@ -354,9 +349,14 @@ fn order() -> Vec<Planted> {
             drop_events(e, 0, |event| event.is("content_block_stop") && event.data["index"] == 1);
         }),
         wire("stream-out-of-order", TOOL, "deltas without an index", |e| {
-            each(e, 0, |event| event.is("content_block_delta") || event.is("content_block_stop"), |data| {
-                data.as_object_mut().unwrap().remove("index");
-            });
+            each(
+                e,
+                0,
+                |event| event.is("content_block_delta") || event.is("content_block_stop"),
+                |data| {
+                    data.as_object_mut().unwrap().remove("index");
+                },
+            );
         }),
         wire("stream-out-of-order", TOOL, "one index for two blocks", |e| {
             each(e, 0, |event| event.data["index"] == 1, |data| data["index"] = 0.into());
@@ -427,7 +427,9 @@ fn content() -> Vec<Planted> {
         wire("tool-id-broken", TOOL, "an id that the API refuses", |e| {
             each(e, 0, |event| event.opens("tool_use"), |data| data["content_block"]["id"] = "functions.Read:0".into());
         }),
-        wire("thinking-unsigned", THINK, "no signature", |e| drop_events(e, 0, |event| event.brings("signature_delta"))),
+        wire("thinking-unsigned", THINK, "no signature", |e| {
+            drop_events(e, 0, |event| event.brings("signature_delta"))
+        }),
         wire("thinking-in-text", TEXT, "tags in the text", |e| {
             replace_in_answer(e, 0, "\"text\":\"CCS_", "\"text\":\"<think>Hm.</think>CCS_");
         }),
@@ -490,7 +492,9 @@ fn counts() -> Vec<Planted> {
                 events.insert(at + 1, second);
             });
         }),
-        wire("usage-missing", TEXT, "no input", |e| replace_in_answer(e, 0, "\"input_tokens\":321", "\"input_tokens\":0")),
+        wire("usage-missing", TEXT, "no input", |e| {
+            replace_in_answer(e, 0, "\"input_tokens\":321", "\"input_tokens\":0")
+        }),
         wire("usage-missing", TEXT, "no output", |e| {
             replace_in_answer(e, 0, "\"output_tokens\":42", "\"output_tokens\":0");
         }),
@@ -515,11 +519,16 @@ fn processes() -> Vec<Planted> {
             };
         }),
         by(Client, HarnessBug, "client-config-not-applied", TOOL, "no tools", |e| {
-            printed(e, 0, |lines| lines.iter_mut().filter(|l| l["subtype"] == "init").for_each(|l| l["tools"] = json!([])));
+            printed(e, 0, |lines| {
+                lines.iter_mut().filter(|l| l["subtype"] == "init").for_each(|l| l["tools"] = json!([]))
+            });
         }),
         by(Client, HarnessBug, "client-config-not-applied", TEXT, "another permission mode", |e| {
             printed(e, 0, |lines| {
-                lines.iter_mut().filter(|l| l["subtype"] == "init").for_each(|l| l["permissionMode"] = "default".into());
+                lines
+                    .iter_mut()
+                    .filter(|l| l["subtype"] == "init")
+                    .for_each(|l| l["permissionMode"] = "default".into());
             });
         }),
         by(Gateway, ProbeTimeout, "client-timeout", TOOL, "a wait without end", |e| {
@@ -591,7 +600,9 @@ fn tools() -> Vec<Planted> {
             keep(e, 1);
             result(e, 0, |line| line["result"] = "I will read the file.".into());
         }),
-        model("tool-not-called", TOOL, "another file of the workspace", |e| replace_in_answer(e, 0, "note.txt", "nope.txt")),
+        model("tool-not-called", TOOL, "another file of the workspace", |e| {
+            replace_in_answer(e, 0, "note.txt", "nope.txt")
+        }),
         client("tool-failed", TOOL, "a run that failed", |e| {
             request(e, 1, |r| results(r, |block| block["is_error"] = true.into()));
         }),
@@ -698,9 +709,20 @@ fn every_rule_finds_a_planted_defect_and_names_the_right_suspect() {
 }
 
 #[test]
+fn one_request_more_is_a_defect_only_where_every_request_is_scripted() {
+    let mut evidence = clean(TEXT);
+    asked_before(&mut evidence, 0);
+    request(&mut evidence, 0, |r| r["max_tokens"] = 64.into());
+    let codes = |e: &Evidence| judge(e).findings.into_iter().map(|f| f.code).collect::<Vec<_>>();
+    assert_eq!(codes(&evidence), ["request-retried"]);
+    assert_eq!(codes(&live(evidence)), Vec::<String>::new());
+}
+
+#[test]
 fn every_rule_has_a_planted_defect() {
     let planted: BTreeSet<_> = all().iter().map(|p| p.code).collect();
-    let missing: Vec<_> = RULES.iter().map(|r| r.code).filter(|c| *c != WITHOUT_CHECK && !planted.contains(c)).collect();
+    let missing: Vec<_> =
+        RULES.iter().map(|r| r.code).filter(|c| *c != WITHOUT_CHECK && !planted.contains(c)).collect();
     assert_eq!(missing, Vec::<&str>::new());
 }
 
