@@ -13,6 +13,9 @@ use super::edit::{Event, PROBES, clean, each, judge, live, printed, renumber, re
 /// Changes one answer of a cell that went right.
 type OfAnswer = fn(&mut Evidence, usize);
 
+/// Changes a cell that went right.
+type OfCell = fn(&mut Evidence);
+
 /// Changes the bytes of an answer's body.
 fn rewrite(e: &mut Evidence, i: usize, change: impl Fn(String) -> String) {
     let text = response(e, i).body.text().into_owned();
@@ -62,13 +65,13 @@ const OF_ANSWERS: &[(&str, OfAnswer)] = &[
     ("events that are not JSON", |e, i| between(e, i, "event: x-progress\ndata: 50 %\n\n")),
     ("another API's end mark", |e, i| rewrite(e, i, |text| text + "data: [DONE]\n\n")),
     ("a ping behind the end", |e, i| {
-        rewrite(e, i, |text| text + "event: ping\ndata: {\"type\":\"ping\"}\n\n: bye\n\n")
+        rewrite(e, i, |text| text + "event: ping\ndata: {\"type\":\"ping\"}\n\n: bye\n\n");
     }),
     ("carriage returns", |e, i| rewrite(e, i, |text| text.replace('\n', "\r\n"))),
     ("carriage returns alone", |e, i| rewrite(e, i, |text| text.replace('\n', "\r"))),
     ("further empty lines", |e, i| rewrite(e, i, |text| text.replace("\n\n", "\n\n\n\n"))),
     ("no spaces behind colons", |e, i| {
-        rewrite(e, i, |text| text.replace("data: ", "data:").replace("event: ", "event:"))
+        rewrite(e, i, |text| text.replace("data: ", "data:").replace("event: ", "event:"));
     }),
     ("data in front of the event", |e, i| {
         rewrite(e, i, |text| {
@@ -254,7 +257,7 @@ fn beside(e: &Evidence, method: &str, target: &str, status: u16, body: &str) -> 
 }
 
 /// What may vary in a cell, each with its name.
-const OF_CELLS: &[(&str, fn(&mut Evidence))] = &[
+const OF_CELLS: &[(&str, OfCell)] = &[
     ("noise at standard error", |e| {
         for launch in &mut e.launches {
             let noise = "[claude-code:unrecognized_model] {\"model\":\"x\"}\n(node:1) Warning: something\n";

@@ -7,7 +7,7 @@ use ccsmoke::exchange::{Arrival, Body, End, Exchange, Header, Response};
 use ccsmoke::probes::ProbeSet;
 use ccsmoke::sse;
 use ccsmoke::verdict::Verdict;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The probes that have a fixture.
 pub(super) const PROBES: [&str; 6] =
@@ -137,7 +137,7 @@ pub(super) fn request(evidence: &mut Evidence, exchange: usize, change: impl FnO
 
 /// Answers with an error in the API's form.
 pub(super) fn refuse(evidence: &mut Evidence, exchange: usize, status: u16, words: &str) {
-    let body = serde_json::json!({"type": "error", "error": {"type": "invalid_request_error", "message": words}});
+    let body = json!({"type": "error", "error": {"type": "invalid_request_error", "message": words}});
     answer(evidence, exchange, status, "application/json", &body.to_string());
 }
 
@@ -200,4 +200,14 @@ pub(super) fn replace_in_answer(evidence: &mut Evidence, exchange: usize, from: 
     let text = response(evidence, exchange).body.text().into_owned();
     assert!(text.contains(from), "{from:?} is not in the answer");
     set_body(response(evidence, exchange), text.replace(from, to));
+}
+
+/// The message that a stream builds, as it would come whole.
+pub(super) fn whole(events: &[Event]) -> String {
+    let stream = events.iter().map(|e| (e.name.clone(), e.data.to_string())).collect::<Vec<_>>();
+    let read = stream.iter().map(|(name, data)| ccsmoke::messages::StreamEvent { name, data });
+    let answer = ccsmoke::messages::read_stream(read);
+    json!({"type": "message", "role": "assistant", "id": answer.id, "model": answer.model, "content": answer.blocks,
+        "stop_reason": answer.stop_reason, "usage": answer.end_usage})
+    .to_string()
 }
