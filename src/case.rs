@@ -1,15 +1,16 @@
 //! What the rules look at: one cell's evidence, read once into calls of the model, tool calls with their results, and the
 //! client's transcript. Derived from evidence alone; nothing here judges.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use serde_json::Value;
 
 use crate::decode::decoded;
-use crate::evidence::{Evidence, TargetKind};
+use crate::evidence::{Evidence, LaunchFacts, TargetKind};
 use crate::exchange::{End, Exchange, header};
 use crate::finding::Suspect;
-use crate::messages::{Answer, StreamEvent, read_message, read_stream};
+use crate::messages::{Answer, FaultKind, StreamEvent, read_message, read_stream};
 use crate::probe::Probe;
 use crate::sse;
 use crate::transcript::{Transcript, content_text};
@@ -89,9 +90,9 @@ impl<'a> Case<'a> {
             .map(|exchange| {
                 let request = exchange.request.body.json().unwrap_or(Value::Null);
                 let by_agent = header(&exchange.request.headers, "x-claude-code-agent-id").is_some()
-                    || (offers_agent && request["tools"].is_array() && !offers(&request, "Agent"));
+                    || (offers_agent && offers_any(&request) && !offers(&request, "Agent"));
                 let launch = evidence.launches.iter().filter(|l| l.started_us <= exchange.request.head_us).count();
-                Call { exchange, reply: read_reply(exchange), request, launch: launch.max(1), by_agent }
+                Call { exchange, reply: read_reply(exchange, &request), request, launch: launch.max(1), by_agent }
             })
             .collect();
         Self { probe, evidence, transcript: Transcript::read(&evidence.launches), calls, text }
@@ -150,6 +151,28 @@ impl<'a> Case<'a> {
         out
     }
 
+    /// The launch of that number, from 1.
+    pub fn launch(&self, number: usize) -> Option<&LaunchFacts> {
+        self.evidence.launches.get(number.checked_sub(1)?)
+    }
+
+    /// The last call before the end of that launch.
+    pub fn last_call_by(&self, launch: usize) -> Option<&Call<'a>> {
+        self.calls.iter().rfind(|c| c.launch <= launch)
+    }
+
+    /// Whether the call's launch was ended from outside, so that what is open then says nothing about who answers.
+    pub fn was_ended(&self, call: &Call<'_>) -> bool {
+        self.launch(call.launch).is_some_and(|l| l.process.ended_by.is_some() || l.process.signal.is_some())
+    }
+
+    /// Whether the call was still without an answer when its launch was ended from outside.
+    pub fn was_waiting(&self, call: &Call<'_>) -> bool {
+        let over = self.launch(call.launch).map(|l| l.started_us.saturating_add(l.duration_us));
+        let open = call.exchange.end == End::ClientLeft || over.is_some_and(|over| call.exchange.ended_us >= over);
+        self.was_ended(call) && open
+    }
+
     /// Whether `found` is the argument that was `wanted`, also when it is a path relative to the workspace.
     pub fn same_argument(&self, found: &str, wanted: &str) -> bool {
         found == wanted || Path::new(&self.evidence.cell.vars.workspace).join(found) == Path::new(wanted)
@@ -182,9 +205,26 @@ impl Call<'_> {
 
     /// The words of an error response: the envelope's message, or the body's beginning.
     pub fn error_words(&self) -> String {
-        let Some(response) = &self.exchange.response else { return String::new() };
-        let words = response.body.json().and_then(|b| b["error"]["message"].as_str().map(str::to_owned));
-        words.unwrap_or_else(|| response.body.text().chars().take(200).collect())
+        let body = self.error_body();
+        let json: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let words = json["error"]["message"].as_str().map(str::to_owned);
+        words.unwrap_or_else(|| String::from_utf8_lossy(&body).chars().take(200).collect())
+    }
+
+    /// Whether an error response has the form of the API's errors.
+    pub fn has_error_envelope(&self) -> bool {
+        let json: Value = serde_json::from_slice(&self.error_body()).unwrap_or_default();
+        json["type"] == "error" && json["error"]["type"].is_string() && json["error"]["message"].is_string()
+    }
+
+    fn error_body(&self) -> Cow<'_, [u8]> {
+        let Some(response) = &self.exchange.response else { return Cow::Borrowed(&[]) };
+        decoded(&response.headers, &response.body.bytes).unwrap_or(Cow::Borrowed(&response.body.bytes))
+    }
+
+    /// Whether the response was complete by its own framing.
+    pub fn is_complete(&self) -> bool {
+        self.exchange.end == End::Complete
     }
 
     /// Whether thinking was asked for.
@@ -196,6 +236,11 @@ impl Call<'_> {
 /// Whether a request offers a tool of that name.
 pub fn offers(request: &Value, tool: &str) -> bool {
     request["tools"].as_array().is_some_and(|tools| tools.iter().any(|t| t["name"] == tool))
+}
+
+/// Whether a request offers any tool. The client's side requests (titles, summaries of a line) offer none.
+fn offers_any(request: &Value) -> bool {
+    request["tools"].as_array().is_some_and(|tools| !tools.is_empty())
 }
 
 /// The `tool_result` blocks of a request's conversation.
@@ -219,27 +264,46 @@ pub fn result_text(block: &Value) -> String {
     content_text(&block["content"])
 }
 
-fn read_reply(exchange: &Exchange) -> Reply {
+fn read_reply(exchange: &Exchange, request: &Value) -> Reply {
     let Some(response) = exchange.response.as_ref().filter(|r| r.status == 200) else { return Reply::None };
     let bytes = match decoded(&response.headers, &response.body.bytes) {
         Ok(bytes) => bytes,
         Err(words) => return Reply::Unreadable(words),
     };
-    if response.is_event_stream() {
-        let items = sse::parse(&bytes);
-        let events = items.iter().filter_map(|item| match item {
-            sse::Item::Event(e) => Some(StreamEvent { name: e.name.as_deref().unwrap_or("message"), data: &e.data }),
-            _ => None,
-        });
-        return Reply::Streamed(read_stream(events), items.iter().filter_map(stream_fault).collect());
+    let kind = header(&response.headers, "content-type").unwrap_or("none");
+    if bytes.is_empty() {
+        return Reply::Unreadable(format!("an empty body (content-type {kind})"));
     }
-    let kind = header(&response.headers, "content-type").unwrap_or("none").to_owned();
-    match serde_json::from_slice::<Value>(&bytes) {
+    let json = serde_json::from_slice::<Value>(&bytes);
+    if json.is_err() {
+        let items = sse::parse(&bytes);
+        // A client that asked for a stream reads one, whatever the response says that it is.
+        if items.iter().any(|i| matches!(i, sse::Item::Event(_)))
+            && (response.is_event_stream() || request["stream"] == true)
+        {
+            return read_events(&items, response.body.dropped > 0);
+        }
+    }
+    match json {
         Ok(message) if message["type"] == "message" => Reply::Whole(read_message(&message)),
         Ok(_) => Reply::Unreadable("a JSON body that is not a message".to_owned()),
-        Err(_) if bytes.is_empty() => Reply::Unreadable(format!("an empty body (content-type {kind})")),
         Err(_) => Reply::Unreadable(format!("a body that is neither an event stream nor JSON (content-type {kind})")),
     }
+}
+
+/// Follows the events. The end of a body that was not kept whole says nothing.
+fn read_events(items: &[sse::Item], cut_by_recorder: bool) -> Reply {
+    let events = items.iter().filter_map(|item| match item {
+        sse::Item::Event(e) => Some(StreamEvent { name: e.name.as_deref().unwrap_or_default(), data: &e.data }),
+        _ => None,
+    });
+    let mut answer = read_stream(events);
+    let mut faults: Vec<StreamFault> = items.iter().filter_map(stream_fault).collect();
+    if cut_by_recorder {
+        answer.faults.retain(|f| f.kind != FaultKind::Cut);
+        faults.clear();
+    }
+    Reply::Streamed(answer, faults)
 }
 
 /// What clients can lose content by. Unknown fields, byte order marks and the like are harmless variations.

@@ -21,10 +21,11 @@ pub fn judge(rules: &TextRules, probe: &Probe, evidence: &Evidence) -> Verdict {
 
     let mut found: Vec<(&Rule, Found)> =
         RULES.iter().flat_map(|rule| (rule.check)(&case).into_iter().map(move |found| (rule, found))).collect();
-    // Causes first: what was seen in an earlier exchange, then what stands earlier in the table (the sort is stable).
-    found.sort_by_key(|(_, found)| found.exchange.unwrap_or(u32::MAX));
-    let worst = found.iter().map(|(rule, _)| rule.severity).max().filter(|severity| *severity > Severity::Note);
-    let decisive = found.iter().find(|(rule, _)| Some(rule.severity) == worst);
+    // Causes first, notes last: what was seen in an earlier exchange, then what stands earlier in the table (the sort is
+    // stable). The first finding decides.
+    let end = case.calls.last().map_or(u32::MAX, |c| c.exchange.id);
+    found.sort_by_key(|(rule, found)| (rule.severity == Severity::Note, found.exchange.unwrap_or(end)));
+    let decisive = found.first().filter(|(rule, _)| rule.severity > Severity::Note);
     let mut classification =
         decisive.map_or(Classification::Passed, |(_, found)| found.class.unwrap_or_else(|| class_of(&case, found)));
     let findings = found.into_iter().map(|(rule, found)| finding(rule.code, rule.severity, found)).collect();

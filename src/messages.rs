@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 /// One SSE event as the automaton reads it.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamEvent<'a> {
-    /// The `event:` name; empty when there was none.
+    /// The `event:` name; empty when there was none, so that clients skip the event.
     pub name: &'a str,
     /// The joined `data:` lines.
     pub data: &'a str,
@@ -54,7 +54,7 @@ pub struct Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
-    /// An event's data is not a JSON object, or its type is not its name.
+    /// An event of the message is not what its name says, or does not hold what it has to.
     Malformed,
     /// Events or blocks are missing, doubled, overlapping or in the wrong order.
     OutOfOrder,
@@ -75,6 +75,10 @@ pub enum FaultKind {
     /// Token counts are missing.
     Usage,
 }
+
+/// Stop reasons of other APIs, which gateways forget to translate. A reason that nobody knows yet may be a new one.
+const FOREIGN_REASONS: [&str; 8] =
+    ["content_filter", "function_call", "length", "stop", "tool_calls", "MAX_TOKENS", "SAFETY", "STOP"];
 
 /// Follows a stream to its end.
 pub fn read_stream<'a>(events: impl IntoIterator<Item = StreamEvent<'a>>) -> Answer {
@@ -146,6 +150,9 @@ impl Answer {
         let calls = self.blocks_of("tool_use").count();
         match self.stop_reason.as_deref() {
             None => self.fault(FaultKind::StopReason, event, "no stop reason"),
+            Some(reason) if FOREIGN_REASONS.contains(&reason) => {
+                self.fault(FaultKind::StopReason, event, format!("stop reason {reason} is not one of this API"));
+            }
             Some("tool_use") if calls == 0 => {
                 self.fault(FaultKind::StopReason, event, "stop reason tool_use without a tool call");
             }
@@ -164,10 +171,12 @@ impl Answer {
     }
 }
 
-/// A block that is being filled.
+/// A block that is being filled. It already has its place in the message.
 struct OpenBlock {
     index: u64,
-    value: Map<String, Value>,
+    place: usize,
+    /// What the block held from the start of what deltas have to bring, by key: clients ignore it.
+    early: Map<String, Value>,
     arguments: Option<String>,
 }
 
@@ -177,9 +186,23 @@ struct Automaton {
     events: usize,
     started: bool,
     next_index: u64,
-    open: Option<OpenBlock>,
+    /// In order of opening. A well-formed stream never has more than one.
+    open: Vec<OpenBlock>,
     delta_seen: bool,
 }
+
+/// The events that carry the answer. All others may hold anything: the protocol grows.
+const CARRIERS: [&str; 6] = [
+    "message_start",
+    "content_block_start",
+    "content_block_delta",
+    "content_block_stop",
+    "message_delta",
+    "message_stop",
+];
+
+/// What deltas bring, by the key under which the whole block has it.
+const STREAMED_KEYS: [&str; 4] = ["text", "thinking", "signature", "input"];
 
 impl Automaton {
     fn fault(&mut self, kind: FaultKind, detail: impl Into<String>) {
@@ -188,37 +211,44 @@ impl Automaton {
     }
 
     fn step(&mut self, event: StreamEvent<'_>) {
-        match serde_json::from_str::<Value>(event.data) {
-            Ok(data) if data.is_object() => self.follow(event.name, &data),
-            _ => self.fault(FaultKind::Malformed, format!("data is not a JSON object: {}", shorten(event.data))),
+        let data = serde_json::from_str::<Value>(event.data).unwrap_or_default();
+        let kind = data["type"].as_str().unwrap_or_default();
+        if event.name == "error" || kind == "error" {
+            self.error(&data, event.data);
+        } else if CARRIERS.contains(&event.name) && !data.is_object() {
+            let detail = format!("the data of {} is not a JSON object: {}", event.name, shorten(event.data));
+            self.fault(FaultKind::Malformed, detail);
+        } else if CARRIERS.contains(&event.name) || CARRIERS.contains(&kind) {
+            self.carrier(event.name, kind, &data);
         }
         self.events += 1;
     }
 
-    fn follow(&mut self, name: &str, data: &Value) {
-        let kind = data["type"].as_str().unwrap_or_default();
-        if kind.is_empty() {
-            return self.fault(FaultKind::Malformed, format!("event {name:?} has no type"));
+    fn carrier(&mut self, name: &str, kind: &str, data: &Value) {
+        if name.is_empty() {
+            return self.fault(FaultKind::Malformed, format!("{kind} without an `event:` line: clients skip it"));
         }
         if name != kind {
             self.fault(FaultKind::Malformed, format!("event {name:?} holds data of type {kind:?}"));
         }
-        if kind == "ping" {
-            return;
-        }
-        if kind == "error" {
-            let error = &data["error"];
-            let words = [&error["type"], &error["message"]].map(|v| v.as_str().unwrap_or_default()).join(": ");
-            self.fault(FaultKind::ErrorEvent, words.clone());
-            self.answer.error = Some(words);
-            return;
-        }
-        let known =
-            ["message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta"];
+        self.follow(kind, data);
+    }
+
+    fn error(&mut self, data: &Value, text: &str) {
+        let error = &data["error"];
+        let words = match (error["type"].as_str(), error["message"].as_str()) {
+            (None, None) => shorten(text),
+            (kind, message) => [kind, message].map(Option::unwrap_or_default).join(": "),
+        };
+        self.fault(FaultKind::ErrorEvent, words.clone());
+        self.answer.error = Some(words);
+    }
+
+    fn follow(&mut self, kind: &str, data: &Value) {
         if self.answer.finished {
             return self.fault(FaultKind::OutOfOrder, format!("{kind} after message_stop"));
         }
-        if !self.started && kind != "message_start" && (known.contains(&kind) || kind == "message_stop") {
+        if !self.started && kind != "message_start" {
             self.fault(FaultKind::OutOfOrder, format!("{kind} before message_start"));
         }
         match kind {
@@ -246,10 +276,9 @@ impl Automaton {
     }
 
     fn block_start(&mut self, data: &Value) {
-        if let Some(open) = &self.open {
+        if let Some(open) = self.open.last() {
             let detail = format!("a block opens while block {} is open", open.index);
             self.fault(FaultKind::OutOfOrder, detail);
-            self.close();
         }
         if self.delta_seen {
             self.fault(FaultKind::OutOfOrder, "a block opens after message_delta");
@@ -260,87 +289,111 @@ impl Automaton {
             self.fault(FaultKind::OutOfOrder, detail);
         }
         let index = index.unwrap_or(self.next_index);
-        self.next_index = index.saturating_add(1);
-        let Some(value) = data["content_block"].as_object() else {
+        self.next_index = self.next_index.max(index.saturating_add(1));
+        self.close(index);
+        let Some(mut block) = data["content_block"].as_object().cloned() else {
             return self.fault(FaultKind::Malformed, "content_block_start without a block");
         };
-        self.open = Some(OpenBlock { index, value: value.clone(), arguments: None });
+        let early = take_early(&mut block);
+        self.open.push(OpenBlock { index, place: self.answer.blocks.len(), early, arguments: None });
+        self.answer.blocks.push(Value::Object(block));
     }
 
     fn block_delta(&mut self, data: &Value) {
         let delta = &data["delta"];
-        let kind = delta["type"].as_str().unwrap_or_default().to_owned();
-        let Some(open) = self.open.as_mut().filter(|o| data["index"] == o.index) else {
+        let kind = delta["type"].as_str().unwrap_or_default();
+        let Some(open) = self.open.iter_mut().rfind(|o| data["index"] == o.index) else {
             return self.fault(FaultKind::OutOfOrder, format!("{kind} for block {}, which is not open", data["index"]));
         };
-        let block = open.value.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (fits, key) = match kind.as_str() {
-            "text_delta" => (block == "text", "text"),
-            "thinking_delta" => (block == "thinking", "thinking"),
-            "signature_delta" => (block == "thinking", "signature"),
-            "input_json_delta" => (block.ends_with("tool_use"), "partial_json"),
+        let block = &mut self.answer.blocks[open.place];
+        let of = block["type"].as_str().unwrap_or_default();
+        let (fits, key) = match kind {
+            "text_delta" => (of == "text", "text"),
+            "thinking_delta" => (of == "thinking", "thinking"),
+            "signature_delta" => (of == "thinking", "signature"),
+            "input_json_delta" => (of.ends_with("tool_use"), "partial_json"),
             _ => return,
         };
         let Some(piece) = delta[key].as_str() else {
             return self.fault(FaultKind::Malformed, format!("{kind} without {key}"));
         };
         if !fits {
-            return self.fault(FaultKind::DeltaMisfit, format!("{kind} in a {block} block"));
+            let detail = format!("{kind} in a {of} block");
+            return self.fault(FaultKind::DeltaMisfit, detail);
         }
         if kind == "input_json_delta" {
             open.arguments.get_or_insert_default().push_str(piece);
-        } else if let Some(Value::String(text)) = open.value.get_mut(key) {
-            text.push_str(piece);
-        } else {
-            open.value.insert(key.to_owned(), Value::String(piece.to_owned()));
+            open.early.remove("input");
+            return;
+        }
+        open.early.remove(key);
+        match &mut block[key] {
+            Value::String(text) => text.push_str(piece),
+            other => *other = piece.into(),
         }
     }
 
     fn block_stop(&mut self, data: &Value) {
-        if self.open.as_ref().is_some_and(|o| data["index"] == o.index) {
-            self.close();
-        } else {
+        if !data["index"].as_u64().is_some_and(|index| self.close(index)) {
             self.fault(FaultKind::OutOfOrder, format!("block {} ends, but it is not open", data["index"]));
         }
     }
 
-    /// Takes the open block into the message.
-    fn close(&mut self) {
-        let Some(mut open) = self.open.take() else { return };
+    /// Ends the block with that index, if it is open.
+    fn close(&mut self, index: u64) -> bool {
+        let Some(at) = self.open.iter().rposition(|o| o.index == index) else { return false };
+        let open = self.open.remove(at);
         if let Some(text) = open.arguments.filter(|t| !t.is_empty()) {
-            match serde_json::from_str::<Value>(&text) {
-                Ok(input) => drop(open.value.insert("input".to_owned(), input)),
-                Err(_) => drop(open.value.insert("input".to_owned(), Value::String(text))),
-            }
+            let input = serde_json::from_str(&text).unwrap_or(Value::String(text));
+            self.answer.blocks[open.place]["input"] = input;
         }
-        let block = Value::Object(open.value);
-        self.answer.blocks.push(block.clone());
+        for key in open.early.keys() {
+            let kind = if key == "input" { FaultKind::ToolArguments } else { FaultKind::Malformed };
+            self.fault(kind, format!("block {index} brings its {key} in content_block_start, where clients ignore it"));
+        }
+        let block = self.answer.blocks[open.place].clone();
         let event = self.events;
         self.answer.check_block(&block, event);
+        true
     }
 
     fn message_delta(&mut self, data: &Value) {
-        if let Some(open) = &self.open {
+        if let Some(open) = self.open.last() {
             let detail = format!("message_delta while block {} is open", open.index);
             self.fault(FaultKind::OutOfOrder, detail);
         }
-        if self.delta_seen && self.answer.stop_reason.is_some() && data["delta"]["stop_reason"].is_string() {
-            self.fault(FaultKind::OutOfOrder, "a second message_delta with a stop reason");
-        }
         self.delta_seen = true;
         if let Some(reason) = data["delta"]["stop_reason"].as_str() {
+            if let Some(before) = self.answer.stop_reason.as_deref().filter(|before| *before != reason) {
+                let detail = format!("stop reason {reason} after stop reason {before}");
+                self.fault(FaultKind::StopReason, detail);
+            }
             self.answer.stop_reason = Some(reason.to_owned());
         }
-        if data["usage"].is_object() {
-            self.answer.end_usage = Some(data["usage"].clone());
+        match data["usage"].as_object() {
+            Some(usage) => self.count(usage),
+            None => self.fault(FaultKind::Usage, "message_delta without usage"),
         }
     }
 
+    /// Usage is cumulative: a later event repeats, corrects or completes what an earlier one said.
+    fn count(&mut self, usage: &Map<String, Value>) {
+        let mut sum = self.answer.end_usage.take().and_then(|u| u.as_object().cloned()).unwrap_or_default();
+        let count = |usage: &Map<String, Value>| usage.get("output_tokens").and_then(Value::as_u64);
+        if let Some((before, now)) = count(&sum).zip(count(usage)).filter(|(before, now)| now < before) {
+            self.fault(FaultKind::Usage, format!("output_tokens went down from {before} to {now}"));
+        }
+        sum.extend(usage.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())));
+        self.answer.end_usage = Some(Value::Object(sum));
+    }
+
     fn message_stop(&mut self) {
-        if let Some(open) = &self.open {
+        if let Some(open) = self.open.last() {
             let detail = format!("message_stop while block {} is open", open.index);
             self.fault(FaultKind::OutOfOrder, detail);
-            self.close();
+        }
+        while let Some(index) = self.open.first().map(|o| o.index) {
+            self.close(index);
         }
         if !self.delta_seen {
             self.fault(FaultKind::OutOfOrder, "message_stop without message_delta");
@@ -352,7 +405,7 @@ impl Automaton {
 
     fn finish(mut self) -> Answer {
         if !self.answer.finished && self.answer.error.is_none() {
-            let detail = match (&self.open, self.started, self.delta_seen) {
+            let detail = match (self.open.last(), self.started, self.delta_seen) {
                 (_, false, _) => "the stream ended without a message".to_owned(),
                 (Some(open), ..) => format!("the stream ended inside block {}", open.index),
                 (None, _, false) => "the stream ended without message_delta and message_stop".to_owned(),
@@ -360,14 +413,30 @@ impl Automaton {
             };
             self.fault(FaultKind::Cut, detail);
         }
-        if let Some(open) = self.open.take() {
-            self.answer.blocks.push(Value::Object(open.value));
-        }
         self.answer
     }
+}
+
+/// Takes out of a block that opens what only deltas may bring, and leaves it empty, as clients do.
+fn take_early(block: &mut Map<String, Value>) -> Map<String, Value> {
+    let is_streamed = block
+        .get("type")
+        .and_then(Value::as_str)
+        .is_some_and(|t| matches!(t, "text" | "thinking") || t.ends_with("tool_use"));
+    let mut early = Map::new();
+    for key in STREAMED_KEYS.into_iter().filter(|_| is_streamed) {
+        let empty = if key == "input" { Value::Object(Map::new()) } else { Value::from("") };
+        if let Some(value) = block.get_mut(key).filter(|v| !v.is_null() && **v != empty && **v != "") {
+            early.insert(key.to_owned(), std::mem::replace(value, empty));
+        }
+    }
+    early
 }
 
 fn shorten(text: &str) -> String {
     let cut: String = text.chars().take(60).collect();
     if cut.len() < text.len() { format!("{cut:?}…") } else { format!("{cut:?}") }
 }
+
+#[cfg(test)]
+mod tests;

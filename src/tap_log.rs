@@ -19,6 +19,10 @@ pub fn tap_log(exchanges: &[Exchange]) -> String {
         let tools = body["tools"].as_array().into_iter().flatten().filter_map(|t| t["name"].as_str());
         let plain = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
         let names: Vec<String> = tools.filter(plain).map(|name| format!("{{'name': '{name}'}}")).collect();
+        // The text rules look at the first catalogue, and a side request that offers nothing has none.
+        if names.is_empty() {
+            continue;
+        }
         let _ =
             writeln!(log, "FULL_PAYLOAD [{}]: {{'tools': [{}], 'tool_choice': None}}", exchange.id, names.join(", "));
     }

@@ -2,8 +2,8 @@
 
 use crate::case::Case;
 use crate::evidence::{EndedBy, LaunchFacts};
-use crate::exchange::End;
 use crate::finding::Suspect;
+use crate::transcript::Line;
 use crate::verdict::Classification;
 
 use super::Found;
@@ -16,7 +16,7 @@ fn launches<'a>(case: &Case<'a>) -> impl Iterator<Item = (usize, &'a LaunchFacts
 pub(super) fn not_started(case: &Case<'_>) -> Vec<Found> {
     let failed = |(n, l): (usize, &LaunchFacts)| {
         let words = l.process.spawn_error.as_ref()?;
-        Some(Found::new(Suspect::Environment, words).cite(format!("launch {n}")).class(Classification::HarnessBug))
+        Some(Found::new(Suspect::Environment, words).by(case, n).class(Classification::HarnessBug))
     };
     launches(case).filter_map(failed).collect()
 }
@@ -30,15 +30,22 @@ pub(super) fn config_not_applied(case: &Case<'_>) -> Vec<Found> {
         let has = |tool: &str| shown.contains(&tool) || (tool == "Agent" && shown.contains(&"Task"));
         for tool in case.probe.tools.iter().filter(|t| !has(t)) {
             let message = format!("asked for the tool {tool}, the client started with {shown:?}");
-            found.push(Found::new(Suspect::Client, message).cite(line.place));
+            found.push(not_as_asked(case, line, message));
         }
         let mode = line.value["permissionMode"].as_str().unwrap_or("bypassPermissions");
         if mode != "bypassPermissions" {
             let message = format!("asked for permission mode bypassPermissions, the client started with {mode}");
-            found.push(Found::new(Suspect::Client, message).cite(line.place));
+            found.push(not_as_asked(case, line, message));
         }
     }
     found
+}
+
+/// It was so before the launch's first request, and what follows was not the cell's test.
+fn not_as_asked(case: &Case<'_>, line: &Line, message: String) -> Found {
+    let first = case.calls.iter().find(|c| c.launch == line.place.launch);
+    let found = Found::new(Suspect::Client, message).cite(line.place).class(Classification::HarnessBug);
+    Found { exchange: first.map(|c| c.exchange.id), ..found }
 }
 
 pub(super) fn timeout(case: &Case<'_>) -> Vec<Found> {
@@ -50,11 +57,7 @@ pub(super) fn timeout(case: &Case<'_>) -> Vec<Found> {
             Some(EndedBy::Lingering) => "the time after its last result",
             _ => continue,
         };
-        let waiting = case
-            .calls
-            .iter()
-            .rfind(|c| c.launch == n)
-            .filter(|c| matches!(c.exchange.end, End::ClientLeft | End::NeverAnswered { .. }));
+        let waiting = case.calls.iter().find(|c| c.launch == n && case.was_waiting(c));
         let seconds = launch.duration_us / 1_000_000;
         let (suspect, doing) = match waiting {
             Some(call) => (case.far(), format!("waiting for {}", call.cite())),
@@ -64,10 +67,10 @@ pub(super) fn timeout(case: &Case<'_>) -> Vec<Found> {
             None => (Suspect::Client, "and had not sent any request".to_owned()),
         };
         let message = format!("launch {n} outlived {limit} and was ended after {seconds} s, {doing}");
-        let finding = Found::new(suspect, message).cite(format!("launch {n}")).class(Classification::ProbeTimeout);
+        let finding = Found::new(suspect, message).class(Classification::ProbeTimeout);
         found.push(match waiting {
             Some(call) => finding.at(call),
-            None => finding,
+            None => finding.by(case, n),
         });
     }
     found
@@ -79,7 +82,7 @@ pub(super) fn output_limit(case: &Case<'_>) -> Vec<Found> {
         .map(|(n, l)| {
             let dropped = l.process.stdout.dropped_bytes + l.process.stderr.dropped_bytes;
             let message = format!("launch {n} was ended for its output; {dropped} bytes of it were not kept");
-            Found::new(Suspect::Client, message).cite(format!("launch {n}"))
+            Found::new(Suspect::Client, message).by(case, n)
         })
         .collect()
 }
@@ -90,9 +93,7 @@ pub(super) fn killed(case: &Case<'_>) -> Vec<Found> {
         .filter_map(|(n, l)| Some((n, l.process.signal?)))
         .map(|(n, signal)| {
             let message = format!("launch {n} was ended by signal {signal}, which ccsmoke did not send");
-            Found::new(Suspect::Environment, message)
-                .cite(format!("launch {n}"))
-                .class(Classification::UpstreamUnavailable)
+            Found::new(Suspect::Environment, message).by(case, n).class(Classification::UpstreamUnavailable)
         })
         .collect()
 }
@@ -105,7 +106,7 @@ pub(super) fn exit_code(case: &Case<'_>) -> Vec<Found> {
             let message = format!("launch {n} ended with exit code {code}: {}", super::shorten(words));
             // An exit code after failed requests is their echo; on its own it is the client's.
             let echo = case.calls.iter().any(|c| c.launch == n && c.answer().is_none_or(|a| !a.faults.is_empty()));
-            Found::new(if echo { case.far() } else { Suspect::Client }, message).cite(format!("launch {n} stderr"))
+            Found::new(if echo { case.far() } else { Suspect::Client }, message).by(case, n)
         })
         .collect()
 }
@@ -122,7 +123,7 @@ pub(super) fn leftovers(case: &Case<'_>) -> Vec<Found> {
         .filter(|(_, l)| l.process.leftovers > 0)
         .map(|(n, l)| {
             let message = format!("launch {n} left {} processes behind", l.process.leftovers);
-            Found::new(Suspect::Client, message).cite(format!("launch {n}"))
+            Found::new(Suspect::Client, message).by(case, n)
         })
         .collect()
 }

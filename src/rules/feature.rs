@@ -16,10 +16,11 @@ use super::{Found, shorten};
 
 pub(super) fn tool_not_offered(case: &Case<'_>) -> Vec<Found> {
     let Some(first) = case.calls.first().filter(|c| c.request.is_object()) else { return Vec::new() };
-    let missing = case.probe.tools.iter().filter(|t| !offers(&first.request, t));
+    // Side requests offer no tools, so that one request is enough.
+    let missing = case.probe.tools.iter().filter(|t| !case.calls.iter().any(|c| offers(&c.request, t)));
     missing
         .map(|t| {
-            Found::new(Suspect::Client, format!("{} does not offer the tool {t}", first.cite()))
+            Found::new(Suspect::Client, format!("no request offers the tool {t}"))
                 .at(first)
                 .class(Classification::HarnessBug)
         })
@@ -28,15 +29,11 @@ pub(super) fn tool_not_offered(case: &Case<'_>) -> Vec<Found> {
 
 pub(super) fn thinking_not_requested(case: &Case<'_>) -> Vec<Found> {
     let Some(wanted) = &case.probe.expect.thinking else { return Vec::new() };
-    let silent = case.main_calls().find(|c| c.request.is_object() && !c.asks_for_thinking());
-    silent
-        .map(|c| {
-            Found::new(Suspect::Client, format!("{} does not ask for thinking", c.cite()))
-                .at(c)
-                .cite(case.probe.cite(&wanted.span()))
-        })
-        .into_iter()
-        .collect()
+    let Some(first) = case.main_calls().next().filter(|_| !case.main_calls().any(Call::asks_for_thinking)) else {
+        return Vec::new();
+    };
+    let finding = Found::new(Suspect::Client, "no request asks for thinking").at(first);
+    vec![finding.cite(case.probe.cite(&wanted.span())).class(Classification::HarnessBug)]
 }
 
 fn is_signed_thinking(block: &Value) -> bool {
@@ -73,7 +70,7 @@ pub(super) fn thinking_not_replayed(case: &Case<'_>) -> Vec<Found> {
         let issued: Vec<&Value> = answer.blocks.iter().filter(|b| is_signed_thinking(b)).collect();
         let later = case.calls.iter().skip(i + 1).find_map(|c| Some((c, turn_with_call(&c.request, id)?)));
         let Some((later, turn)) = later.filter(|(c, _)| c.asks_for_thinking()) else { continue };
-        let sent_back: Vec<&Value> = turn.iter().filter(|b| is_signed_thinking(b)).collect();
+        let sent_back: Vec<&Value> = turn.into_iter().filter(|b| is_signed_thinking(b)).collect();
         let same = issued.len() == sent_back.len()
             && issued
                 .iter()
@@ -88,19 +85,19 @@ pub(super) fn thinking_not_replayed(case: &Case<'_>) -> Vec<Found> {
                 sent_back.len(),
                 if issued.len() == sent_back.len() { ", altered" } else { "" },
             );
-            found.push(Found::new(Suspect::Client, message).at(call).at(later));
+            found.push(Found::new(Suspect::Client, message).at(later).cite(call.cite()));
         }
     }
     found
 }
 
-/// The content of the assistant turn that holds the tool call.
-fn turn_with_call<'a>(request: &'a Value, id: &str) -> Option<&'a [Value]> {
-    let turns = request["messages"].as_array()?.iter().filter(|m| m["role"] == "assistant");
+/// The content of the assistant turn that holds the tool call. Consecutive messages of one role are one turn.
+fn turn_with_call<'a>(request: &'a Value, id: &str) -> Option<Vec<&'a Value>> {
+    let messages = request["messages"].as_array()?;
+    let turns = messages.chunk_by(|a, b| a["role"] == b["role"]).filter(|turn| turn[0]["role"] == "assistant");
     turns
-        .filter_map(|m| m["content"].as_array())
+        .map(|turn| turn.iter().filter_map(|m| m["content"].as_array()).flatten().collect::<Vec<_>>())
         .find(|blocks| blocks.iter().any(|b| b["type"] == "tool_use" && b["id"] == id))
-        .map(Vec::as_slice)
 }
 
 pub(super) fn tool_unexpected(case: &Case<'_>) -> Vec<Found> {
@@ -110,13 +107,23 @@ pub(super) fn tool_unexpected(case: &Case<'_>) -> Vec<Found> {
         let name = tool.block["name"].as_str().unwrap_or_default();
         if !offers(&call.request, name) {
             let message = format!("{} calls the tool {name:?}, which was not offered", call.cite());
-            found.push(Found::new(case.author(), message).at(call));
+            // A model makes a tool up; it does not misspell the name it was given.
+            let misspelt = offered_like(&call.request, name);
+            found.push(Found::new(if misspelt { case.far() } else { case.author() }, message).at(call));
         } else if let Some(path) = tool.block["input"]["file_path"].as_str().filter(|p| !in_workspace(case, p)) {
             let message = format!("{} lets {name} work on {:?}, outside the workspace", call.cite(), shorten(path));
-            found.push(Found::new(case.far(), message).at(call));
+            found.push(Found::new(case.author(), message).at(call));
         }
     }
     found
+}
+
+/// Whether a request offers a tool whose name is that one but for its case, a prefix, or a cut.
+fn offered_like(request: &Value, name: &str) -> bool {
+    let name = name.to_lowercase();
+    let tools = request["tools"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut offered = tools.iter().filter_map(|t| t["name"].as_str()).map(str::to_lowercase);
+    !name.is_empty() && offered.any(|tool| tool.contains(&name) || name.contains(&tool))
 }
 
 fn in_workspace(case: &Case<'_>, path: &str) -> bool {
@@ -164,7 +171,10 @@ pub(super) fn tool_not_called(case: &Case<'_>) -> Vec<Found> {
     if case.answers().next().is_none() {
         return Vec::new();
     }
+    let an_agent_answered = case.calls.iter().any(|c| c.by_agent && c.answer().is_some());
     for_each_tool(case, |wanted, call, right| match call {
+        // Without a sub-agent nobody could call it.
+        None if wanted.by_agent && !an_agent_answered => None,
         None => Some(Found::new(case.author(), format!("no answer calls the tool {}", wanted.name))),
         Some(call) if !right => {
             let input = shorten(&call.block["input"].to_string());
@@ -191,7 +201,7 @@ pub(super) fn tool_result_wrong(case: &Case<'_>) -> Vec<Found> {
         let (at, result) = call?.result?;
         let must = case.evidence.cell.vars.fill(&wanted.result);
         let text = result_text(result);
-        if text.contains(&must) || result["is_error"] == true {
+        if text.contains(&must) || result["is_error"] == true || is_launch_note(&text) {
             return None;
         }
         // What the workspace never held, no client can return; what a sub-agent was not told, it cannot report.
@@ -207,13 +217,17 @@ pub(super) fn tool_result_wrong(case: &Case<'_>) -> Vec<Found> {
 }
 
 pub(super) fn tool_result_missing(case: &Case<'_>) -> Vec<Found> {
-    let last = case.calls.len().saturating_sub(1);
     for_each_tool(case, |wanted, call, _| {
         let call = call.filter(|c| c.result.is_none())?;
         let message = format!("no request brings a result for the call of {}", wanted.name);
-        let suspect = if call.call == last { Suspect::Client } else { case.far() };
-        Some(Found::new(suspect, message).at(&case.calls[call.call]))
+        Some(Found::new(Suspect::Client, message).cite(case.calls[call.call].cite()))
     })
+}
+
+/// Whether a result of the Agent tool only says that the sub-agent runs in the background: its report then comes later, as a
+/// notification.
+fn is_launch_note(result: &str) -> bool {
+    result.starts_with("Async agent launched")
 }
 
 pub(super) fn agent_not_run(case: &Case<'_>) -> Vec<Found> {
@@ -237,8 +251,7 @@ pub(super) fn agent_not_run(case: &Case<'_>) -> Vec<Found> {
         let last = from_agent.last().map(|c| c.cite()).unwrap_or_default();
         return vec![Found::new(case.far(), "the sub-agent's last answer never came").cite(last).cite(place)];
     }
-    // "Async agent launched" is a result of the call, but not of the agent: its report then comes as a notification.
-    let reported = launch.result.is_some_and(|(_, r)| !result_text(r).starts_with("Async agent launched"));
+    let reported = launch.result.is_some_and(|(_, r)| !is_launch_note(&result_text(r)));
     let completed = case.transcript.system("task_notification").any(|l| l.value["status"] == "completed");
     if !reported && !completed {
         let message = "the sub-agent was launched, but its report never reached the main conversation";
@@ -294,8 +307,14 @@ pub(super) fn answer_is_error(case: &Case<'_>) -> Vec<Found> {
         .map(|r| {
             let status = r.api_error_status().map(|s| format!(" (status {s})")).unwrap_or_default();
             let healthy = case.calls.iter().all(|c| c.answer().is_some_and(|a| a.faults.is_empty()));
-            let suspect = if healthy { Suspect::Client } else { case.far() };
-            Found::new(suspect, format!("the client reports an error{status}: {}", shorten(r.text()))).cite(r.place)
+            let suspect = match r.value["subtype"].as_str() {
+                _ if !healthy => case.far(),
+                // It went on calling tools.
+                Some("error_max_turns") => case.author(),
+                _ => Suspect::Client,
+            };
+            let message = format!("the client reports an error{status}: {}", shorten(r.text()));
+            Found::new(suspect, message).cite(r.place).by(case, r.place.launch)
         })
         .into_iter()
         .collect()
@@ -306,10 +325,7 @@ pub(super) fn answer_missing(case: &Case<'_>) -> Vec<Found> {
     if case.transcript.last_result(launch).is_some() {
         return Vec::new();
     }
-    vec![
-        Found::new(Suspect::Client, "the client ended with exit code 0 and without a result line")
-            .cite(format!("launch {launch}")),
-    ]
+    vec![Found::new(Suspect::Client, "the client ended with exit code 0 and without a result line").by(case, launch)]
 }
 
 pub(super) fn answer_wrong(case: &Case<'_>) -> Vec<Found> {
@@ -318,14 +334,16 @@ pub(super) fn answer_wrong(case: &Case<'_>) -> Vec<Found> {
         return Vec::new();
     };
     let marker = case.marker();
-    let on_the_wire = case.main_calls().rev().find_map(|c| Some((c, answer_text(c.answer()?))));
+    let answers: Vec<_> = case.main_calls().filter_map(|c| Some((c, answer_text(c.answer()?)))).collect();
+    let was_answered = answers.iter().any(|(_, text)| text.contains(marker));
     let place = case.probe.cite(&wanted.span());
-    match on_the_wire {
+    match answers.last() {
+        // Behind the answer there may be side requests.
+        _ if was_answered && result.text().contains(marker) => Vec::new(),
         Some((call, text)) if !text.contains(marker) => {
-            let message = format!("the model's last answer does not hold {marker}: {:?}", shorten(&text));
+            let message = format!("the model's last answer does not hold {marker}: {:?}", shorten(text));
             vec![Found::new(case.author(), message).at(call).cite(result.place).cite(place)]
         }
-        _ if result.text().contains(marker) => Vec::new(),
         Some((call, _)) => {
             let message = format!("the model answered {marker}, the client's result says {:?}", shorten(result.text()));
             vec![Found::new(Suspect::Client, message).at(call).cite(result.place).cite(place)]

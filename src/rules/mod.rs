@@ -1,7 +1,7 @@
 //! The rules: one static table, walked by the judge, by `ccsmoke explain`, by the documentation and by tests.
 //!
 //! The order is the order of causes: of what was seen in the same exchange, what stands earlier here explains what stands
-//! later. A new rule is one entry here, one function, and its two cases in the tests.
+//! later. The first finding that is not a note decides what is said of the cell. A new rule is one entry here, one function, and its two cases in the tests.
 
 mod client;
 mod feature;
@@ -38,7 +38,8 @@ pub struct Found {
     pub(crate) cites: Vec<String>,
     /// The classification, where it does not follow from the suspect.
     pub(crate) class: Option<Classification>,
-    /// The exchange where it was first seen. What happened earlier is the cause of what happened later.
+    /// The exchange where it was first seen; none for what is only known at the end, such as that something never came.
+    /// What was seen earlier is the cause of what was seen later.
     pub(crate) exchange: Option<u32>,
 }
 
@@ -55,6 +56,12 @@ impl Found {
     fn at_event(mut self, call: &Call<'_>, event: usize) -> Self {
         self.exchange.get_or_insert(call.exchange.id);
         self.cite(call.cite_event(event))
+    }
+
+    /// At the end of a launch: after what its last request brought.
+    fn by(mut self, case: &Case<'_>, launch: usize) -> Self {
+        self.exchange = self.exchange.or(case.last_call_by(launch).map(|c| c.exchange.id));
+        self.cite(format!("launch {launch}"))
     }
 
     fn cite(mut self, place: impl std::fmt::Display) -> Self {
@@ -194,7 +201,7 @@ pub static RULES: &[Rule] = &[
         code: "credential-refused",
         name: "The credential was refused",
         severity: Broken,
-        what: "Status 401 or 403 on an inference request.",
+        what: "Status 401 or 403 on an inference request, where no request was answered and no page was sent instead.",
         why: "The target does not accept the credential that was given for it.",
         advice: "Check the variable named with `--auth-token-env`; ccsmoke sends it as the client would.",
         check: wire::credential_refused,
@@ -209,6 +216,15 @@ pub static RULES: &[Rule] = &[
         check: wire::refused_by_target,
     },
     Rule {
+        code: "error-not-enveloped",
+        name: "An error response is not in the API's form",
+        severity: Note,
+        what: "The body of every error response: `{type: error, error: {type, message}}`.",
+        why: "The client recovers from some errors by their words, and shows the rest to the person as they are.",
+        advice: "Put the provider's error into the API's form, with its own words as the message.",
+        check: wire::error_not_enveloped,
+    },
+    Rule {
         code: "connection-broke",
         name: "The connection broke inside a response",
         severity: Broken,
@@ -216,6 +232,15 @@ pub static RULES: &[Rule] = &[
         why: "The client hides it by asking again, which doubles cost and may run tools twice.",
         advice: "Look for a time-out, a crash or a size limit between the provider and the client.",
         check: wire::connection_broke,
+    },
+    Rule {
+        code: "answer-abandoned",
+        name: "The client gave up on a response",
+        severity: Broken,
+        what: "Responses that the client left before their end, and asked again.",
+        why: "Nothing came for too long: the person waits for minutes and pays twice.",
+        advice: "Pass pings and comments on, or send your own; do not hold the stream back.",
+        check: wire::abandoned,
     },
     Rule {
         code: "answer-unreadable",
@@ -236,6 +261,24 @@ pub static RULES: &[Rule] = &[
         check: stream::not_streamed,
     },
     Rule {
+        code: "stream-not-asked-for",
+        name: "A request without streaming was answered with a stream",
+        severity: Broken,
+        what: "Whether a request without `stream: true` was answered with one message.",
+        why: "The client's last resort after a broken stream is a request without streaming; it cannot read a stream there.",
+        advice: "Answer with one JSON message unless the request says `stream: true`.",
+        check: stream::streamed_unasked,
+    },
+    Rule {
+        code: "stream-mislabelled",
+        name: "A stream came under another content-type",
+        severity: Note,
+        what: "The content-type of responses that hold an event stream.",
+        why: "This client reads the stream all the same; proxies on the way may collect or compress it.",
+        advice: "Answer with `content-type: text/event-stream`.",
+        check: stream::mislabelled,
+    },
+    Rule {
         code: "stream-error",
         name: "The stream reported an error",
         severity: Broken,
@@ -248,7 +291,7 @@ pub static RULES: &[Rule] = &[
         code: "stream-malformed",
         name: "A stream event is malformed",
         severity: Broken,
-        what: "Whether every event's data is a JSON object whose type is the event's name.",
+        what: "Whether every event of the message is named, holds a JSON object of that type, and what belongs into it.",
         why: "Clients skip such events or fail; both lose content.",
         advice: "Send each event as `event: TYPE` and `data: JSON` with the same `type`, one blank line behind.",
         check: stream::malformed,
@@ -290,6 +333,15 @@ pub static RULES: &[Rule] = &[
         check: stream::arguments_broken,
     },
     Rule {
+        code: "tool-arguments-incomplete",
+        name: "A tool call lacks arguments that the tool requires",
+        severity: Broken,
+        what: "The arguments of every tool call against `required` in the schema that the request offered.",
+        why: "The client refuses the call and sends an error back to the model.",
+        advice: "Pass every input_json_delta on; compare the schema that the provider received.",
+        check: stream::arguments_incomplete,
+    },
+    Rule {
         code: "tool-id-broken",
         name: "A tool call's id is missing, malformed or used twice",
         severity: Broken,
@@ -308,10 +360,28 @@ pub static RULES: &[Rule] = &[
         check: stream::unsigned,
     },
     Rule {
+        code: "thinking-in-text",
+        name: "Thinking stands in the text",
+        severity: Broken,
+        what: "The tags `<think>` and `</think>` in the text of answers.",
+        why: "The person reads the model's thinking as its answer, and programs cannot tell them apart.",
+        advice: "Put what stands between the tags into a thinking block, or leave it out.",
+        check: stream::thinking_in_text,
+    },
+    Rule {
+        code: "text-garbled",
+        name: "Characters of the answer were destroyed",
+        severity: Broken,
+        what: "U+FFFD in text, thinking and arguments, where the request holds none.",
+        why: "Bytes of one character that came apart were decoded one by one; text, paths and code are damaged.",
+        advice: "Decode UTF-8 over the whole stream, not chunk by chunk.",
+        check: stream::garbled,
+    },
+    Rule {
         code: "stop-reason-wrong",
         name: "The stop reason contradicts the content",
         severity: Broken,
-        what: "tool_use exactly when the answer holds a tool call.",
+        what: "One of the API's reasons, and tool_use exactly when the answer holds a tool call.",
         why: "Clients decide by it whether to run tools or to end the turn.",
         advice: "Map the provider's finish reason after the last block is known.",
         check: stream::stop_reason,
@@ -320,10 +390,37 @@ pub static RULES: &[Rule] = &[
         code: "usage-missing",
         name: "Token counts are missing or zero",
         severity: Degraded,
-        what: "input_tokens and output_tokens of every answer.",
+        what: "input_tokens and output_tokens of every answer, and usage in every message_delta.",
         why: "Cost, context meter and automatic compaction go wrong.",
         advice: "Ask the provider for usage (`stream_options.include_usage` on OpenAI faces) and pass it on.",
         check: stream::usage,
+    },
+    Rule {
+        code: "usage-without-cache",
+        name: "Token counts say nothing of the cache",
+        severity: Note,
+        what: "`cache_creation_input_tokens` and `cache_read_input_tokens` where the request marks something for the cache.",
+        why: "Cost and context meter are wrong as soon as the provider's cache is used.",
+        advice: "Pass both counts on, also when they are zero.",
+        check: stream::cache_uncounted,
+    },
+    Rule {
+        code: "token-count-false",
+        name: "A count of tokens was answered with something else",
+        severity: Degraded,
+        what: "Responses with status 200 to `count_tokens`: `{input_tokens: N}` with N above zero.",
+        why: "The client believes the number and compacts too late.",
+        advice: "Count, or answer 404: then the client counts in another way.",
+        check: wire::token_count_false,
+    },
+    Rule {
+        code: "answer-empty",
+        name: "The answer says nothing",
+        severity: Broken,
+        what: "Whether each answer that came to its end brings text or a tool call.",
+        why: "The client asks the model for a visible output once more, and then shows an empty result as a success.",
+        advice: "Compare the answer with what the provider sent; content of a type that was not expected is often dropped.",
+        check: stream::empty,
     },
     Rule {
         code: "runaway",

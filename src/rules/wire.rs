@@ -1,6 +1,9 @@
 //! Rules about requests and responses as such: sent, answered, complete, at the first try.
 
+use serde_json::Value;
+
 use crate::case::{Call, Case};
+use crate::decode::decoded;
 use crate::evidence::EndedBy;
 use crate::exchange::{End, header};
 use crate::finding::Suspect;
@@ -17,9 +20,8 @@ pub(super) fn refused(case: &Case<'_>) -> Vec<Found> {
         })
         .map(|(e, reason)| {
             let message = format!("{} {} was refused: {reason}", e.request.method, e.request.path());
-            Found::new(Suspect::Environment, message)
-                .cite(format!("exchange {}", e.id))
-                .class(Classification::HarnessBug)
+            let found = Found::new(Suspect::Environment, message).cite(format!("exchange {}", e.id));
+            Found { exchange: Some(e.id), ..found.class(Classification::HarnessBug) }
         })
         .collect()
 }
@@ -47,8 +49,9 @@ pub(super) fn no_request(case: &Case<'_>) -> Vec<Found> {
 }
 
 pub(super) fn not_answered(case: &Case<'_>) -> Vec<Found> {
-    case.calls
-        .iter()
+    // What was open when the launch was ended is told of by what ended it.
+    let calls = case.calls.iter().filter(|c| !case.was_waiting(c));
+    calls
         .filter_map(|call| match &call.exchange.end {
             End::NeverAnswered { error } => {
                 let message = format!("{} was never answered: {error}", call.cite());
@@ -66,9 +69,17 @@ fn errors<'a, 'c>(case: &'c Case<'a>) -> impl Iterator<Item = (&'c Call<'a>, u16
     case.calls.iter().filter_map(|c| Some((c, c.status().filter(|s| *s != 200)?)))
 }
 
+/// Whether an error means the credential: not where the same credential was good for another request, and not where a page
+/// came instead of an error of the API, as firewalls send it because of a prompt's words.
+fn is_about_the_credential(case: &Case<'_>, call: &Call<'_>, status: u16) -> bool {
+    let is_page = || call.error_words().trim_start().starts_with('<');
+    let was_good = || case.calls.iter().any(|c| c.status() == Some(200));
+    (status == 401 || (status == 403 && !is_page())) && !was_good()
+}
+
 pub(super) fn credential_refused(case: &Case<'_>) -> Vec<Found> {
     errors(case)
-        .filter(|(_, status)| matches!(status, 401 | 403))
+        .filter(|(call, status)| is_about_the_credential(case, call, *status))
         .map(|(call, status)| {
             let message = format!("{} was answered with {status}: {}", call.cite(), call.error_words());
             let finding = Found::new(Suspect::Environment, message).at(call);
@@ -84,7 +95,7 @@ pub(super) fn credential_refused(case: &Case<'_>) -> Vec<Found> {
 
 pub(super) fn refused_by_target(case: &Case<'_>) -> Vec<Found> {
     errors(case)
-        .filter(|(_, status)| !matches!(status, 401 | 403))
+        .filter(|(call, status)| !is_about_the_credential(case, call, *status))
         .map(|(call, status)| {
             let words = super::shorten(&call.error_words());
             let message = format!("{} was answered with {status}: {words}", call.cite());
@@ -118,37 +129,87 @@ pub(super) fn connection_broke(case: &Case<'_>) -> Vec<Found> {
         .collect()
 }
 
+/// An error in a form of somebody else's: clients find no words in it to recover by.
+pub(super) fn error_not_enveloped(case: &Case<'_>) -> Vec<Found> {
+    errors(case)
+        .filter(|(call, status)| *status >= 400 && call.is_complete() && !call.has_error_envelope())
+        .map(|(call, status)| {
+            let words = super::shorten(&call.error_words());
+            Found::new(case.far(), format!("{} was answered with {status} and {words:?}", call.cite())).at(call)
+        })
+        .collect()
+}
+
+/// A response that the client gave up on, and asked again.
+pub(super) fn abandoned(case: &Case<'_>) -> Vec<Found> {
+    let asked_again = |call: &Call<'_>| {
+        let mut later = case.calls.iter().filter(|c| c.exchange.id > call.exchange.id);
+        later.any(|c| c.launch == call.launch && c.by_agent == call.by_agent)
+    };
+    case.calls
+        .iter()
+        .filter(|c| c.exchange.end == End::ClientLeft && !c.answer().is_some_and(|a| a.finished))
+        .filter(|c| !case.was_ended(c) && asked_again(c))
+        .map(|call| {
+            let seconds = call.exchange.ended_us.saturating_sub(call.exchange.request.head_us) / 1_000_000;
+            let message = format!("the client gave up on {} after {seconds} s and asked again", call.cite());
+            Found::new(case.far(), message).at(call)
+        })
+        .collect()
+}
+
+pub(super) fn token_count_false(case: &Case<'_>) -> Vec<Found> {
+    let counts = case.evidence.exchanges.iter().filter(|e| e.request.path().ends_with("/v1/messages/count_tokens"));
+    let mut found = Vec::new();
+    for exchange in counts.filter(|e| e.request.method == "POST" && e.end == End::Complete) {
+        let Some(response) = exchange.response.as_ref().filter(|r| r.status == 200) else { continue };
+        let body = decoded(&response.headers, &response.body.bytes).unwrap_or_default();
+        let json: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if json["input_tokens"].as_u64().is_none_or(|n| n == 0) {
+            let words = super::shorten(&String::from_utf8_lossy(&body));
+            let message = format!("exchange {} asks for a count of tokens and is answered {words:?}", exchange.id);
+            let finding = Found::new(case.far(), message).cite(format!("exchange {}", exchange.id));
+            found.push(Found { exchange: Some(exchange.id), ..finding });
+        }
+    }
+    found
+}
+
 pub(super) fn runaway(case: &Case<'_>) -> Vec<Found> {
     if !case.evidence.tap.runaway {
         return Vec::new();
     }
     let message = format!("the client sent more than {} requests and was stopped", case.evidence.tap.max_requests);
-    let last = case.calls.last().map(Call::cite).unwrap_or_default();
-    vec![Found::new(case.far(), message).cite(last).class(Classification::ProductFailure)]
+    let finding = Found::new(case.far(), message).class(Classification::ProductFailure);
+    vec![match case.calls.last() {
+        Some(last) => finding.at(last),
+        None => finding,
+    }]
 }
 
 pub(super) fn fell_back(case: &Case<'_>) -> Vec<Found> {
-    case.calls
-        .iter()
-        .filter(|c| c.request.is_object() && c.request["stream"] != true)
-        .map(|c| {
-            let before = case.calls.iter().take_while(|b| b.exchange.id < c.exchange.id).last();
-            let finding = Found::new(case.far(), format!("{} asks without streaming", c.cite())).at(c);
-            match before {
-                Some(before) => finding.at(before),
-                None => finding,
-            }
-        })
-        .collect()
+    let mut found = Vec::new();
+    for (i, call) in case.calls.iter().enumerate() {
+        // A request that never was a stream is no fallback.
+        let before = case.calls[..i].iter().rfind(|c| c.request["stream"] == true);
+        if let Some(before) = before.filter(|_| call.request.is_object() && call.request["stream"] != true) {
+            let message = format!("{} asks without streaming", call.cite());
+            found.push(Found::new(case.far(), message).at(call).at(before));
+        }
+    }
+    found
 }
 
 pub(super) fn retried(case: &Case<'_>) -> Vec<Found> {
     let mut found = Vec::new();
-    for call in &case.calls {
+    for (i, call) in case.calls.iter().enumerate() {
         let count = header(&call.exchange.request.headers, "x-stainless-retry-count").unwrap_or("0");
         if count != "0" {
             let message = format!("{} is retry {} of its request", call.cite(), super::shorten(count));
             found.push(Found::new(case.far(), message).at(call));
+        } else if let Some(first) = case.calls[..i].iter().find(|first| asks_the_same(first, call)) {
+            let message = format!("{} asks the same as {} again", call.cite(), first.cite());
+            found.push(Found::new(case.far(), message).at(call).at(first));
         }
     }
     for line in case.transcript.system("api_retry") {
@@ -166,6 +227,13 @@ pub(super) fn retried(case: &Case<'_>) -> Vec<Found> {
         }
     }
     found
+}
+
+/// Whether a request repeats another one, word for word.
+fn asks_the_same(first: &Call<'_>, later: &Call<'_>) -> bool {
+    let agent = |c: &Call<'_>| header(&c.exchange.request.headers, "x-claude-code-agent-id").map(str::to_owned);
+    let same = first.request.is_object() && first.request == later.request;
+    same && first.launch == later.launch && agent(first) == agent(later)
 }
 
 /// In which way a later request of the same conversation differs from the one it repeats, as far as it can be told.

@@ -17,6 +17,7 @@ mod probe_files;
 mod process;
 mod provider;
 mod provider_openai;
+mod rules;
 mod scripted;
 mod support;
 mod tap;
