@@ -121,6 +121,11 @@ impl<'a> Case<'a> {
         self.evidence.cell.target.kind != TargetKind::Live
     }
 
+    /// Whether the target's profile declares that it may change this.
+    pub fn may_change(&self, rewrite: &str) -> bool {
+        self.evidence.cell.target.rewrites.iter().any(|r| r == rewrite)
+    }
+
     /// The cell's marker.
     pub fn marker(&self) -> &str {
         &self.evidence.cell.vars.marker

@@ -92,8 +92,11 @@ pub struct Rig {
     /// Places for clients that are starting.
     pub starts: Arc<Semaphore>,
     /// Verdicts of controls, by probe and client version; each is run once.
-    pub controls: Mutex<HashMap<(String, String), Arc<OnceCell<Verdict>>>>,
+    pub controls: Mutex<HashMap<ControlKey, Arc<OnceCell<Verdict>>>>,
 }
+
+/// What a control belongs to: the probe's name and the client's version.
+pub type ControlKey = (String, String);
 
 impl Rig {
     /// Runs one attempt and judges it; what failed behind a gateway is held against the control.

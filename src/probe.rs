@@ -110,6 +110,8 @@ pub struct Expect {
     pub agent: Option<Spanned<String>>,
     /// Whether the session must be compacted and the marker survive it.
     pub compact: Option<Spanned<bool>>,
+    /// Whether the token counts must be what the provider counted.
+    pub usage: Option<Spanned<bool>>,
 }
 
 /// What the text verdict can need.

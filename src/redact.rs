@@ -68,22 +68,22 @@ impl Redactor {
     /// # Errors
     /// The values cannot be compiled into a search, which only an absurdly large environment causes.
     pub fn new<'a>(environment: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, String> {
-        Self::with_credential(environment, None)
+        Self::with_credentials(environment, &[])
     }
 
-    /// A redactor for an environment of which one more variable, whatever its name, holds a credential.
+    /// A redactor for an environment of which some more variables, whatever their names, hold credentials.
     ///
     /// # Errors
     /// As [`Redactor::new`].
-    pub fn with_credential<'a>(
+    pub fn with_credentials<'a>(
         environment: impl IntoIterator<Item = (&'a str, &'a str)>,
-        credential: Option<&str>,
+        credentials: &[&str],
     ) -> Result<Self, String> {
         let mut needles = Vec::new();
         let mut masks = Vec::new();
         for (name, value) in environment {
             let upper = name.to_ascii_uppercase();
-            let is_secret = SECRET_NAMES.iter().any(|n| upper.contains(n)) || credential == Some(name);
+            let is_secret = SECRET_NAMES.iter().any(|n| upper.contains(n)) || credentials.contains(&name);
             if value.chars().count() < SHORTEST || !is_secret {
                 continue;
             }
@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn a_credential_is_masked_whatever_its_variable_is_called() {
         let environment = [("MY_GATEWAY", "hunter22"), ("OTHER", "hunter33")];
-        let r = Redactor::with_credential(environment, Some("MY_GATEWAY")).unwrap();
+        let r = Redactor::with_credentials(environment, &["MY_GATEWAY"]).unwrap();
         assert_eq!(r.text("hunter22 hunter33"), "<redacted:MY_GATEWAY> hunter33");
     }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tokio::sync::{Mutex, OnceCell, OwnedSemaphorePermit, Semaphore};
 
-use crate::config::{Behind, Profile};
+use crate::config::{Behind, CredentialSource, Profile};
 use crate::evidence::{GatewayFacts, GatewayFailure, TargetFacts, TargetKind};
 use crate::exchange::Exchange;
 use crate::gateway::{self, FailureKind, Gateway, Surroundings};
@@ -106,6 +106,17 @@ impl Stand {
         match &self.what {
             What::Embedded { .. } => Vec::new(),
             What::Profile(p) => p.missing_env(|name| variable(world, name)).into_iter().map(str::to_owned).collect(),
+        }
+    }
+
+    /// The variable that holds the target's credential.
+    pub fn credential_variable(&self) -> Option<&str> {
+        match &self.what {
+            What::Profile(profile) => match profile.credential.as_ref()? {
+                CredentialSource::Variable(name) => Some(name),
+                CredentialSource::Literal(_) => None,
+            },
+            What::Embedded { .. } => None,
         }
     }
 

@@ -20,32 +20,34 @@ fn main() {
     let built_in = Profiles::built_in().expect("the built-in profiles are right");
     let named = std::env::var_os("CCSMOKE_CONFIG").map(PathBuf::from);
     let config = named.or_else(|| Config::find_upwards(Path::new(env!("CARGO_MANIFEST_DIR"))));
-    let trials: Vec<Trial> = match config {
-        Some(path) => {
-            let config = Config::read(&path, &built_in).unwrap_or_else(|e| panic!("{e}"));
-            let trial = |target: Profile| {
-                let path = path.clone();
-                Trial::test(target.name.clone(), move || {
-                    all_pass(&["--config".as_ref(), path.as_os_str(), "--target".as_ref(), target.name.as_ref()])
-                })
-            };
-            config.targets.into_iter().map(trial).collect()
-        }
-        None => {
-            let mut trials = vec![Trial::test("scripted", || all_pass(&["--target".as_ref(), "scripted".as_ref()]))];
-            for name in built_in.names().map(str::to_owned) {
-                let profile = built_in.get(&name).expect("a name of the list");
-                let installed = is_installed(profile);
-                let test = {
-                    let name = name.clone();
-                    move || exactly_what_is_known(&name)
-                };
-                trials.push(Trial::test(name, test).with_ignored_flag(!installed));
-            }
-            trials
-        }
+    let trials = match config {
+        Some(path) => of_config(&path, &built_in),
+        None => of_what_is_installed(&built_in),
     };
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// One test for each target of the configuration.
+fn of_config(path: &Path, built_in: &Profiles) -> Vec<Trial> {
+    let config = Config::read(path, built_in).expect("a configuration that can be read");
+    let trial = |target: Profile| {
+        let (path, name) = (path.to_owned(), target.name);
+        Trial::test(name.clone(), move || {
+            all_pass(&["--config".as_ref(), path.as_os_str(), "--target".as_ref(), name.as_ref()])
+        })
+    };
+    config.targets.into_iter().map(trial).collect()
+}
+
+/// The embedded provider, and every built-in profile; those whose programs are not installed are shown as ignored.
+fn of_what_is_installed(built_in: &Profiles) -> Vec<Trial> {
+    let mut trials = vec![Trial::test("scripted", || all_pass(&["--target".as_ref(), "scripted".as_ref()]))];
+    for name in built_in.names().map(str::to_owned) {
+        let installed = built_in.get(&name).is_some_and(is_installed);
+        let test = Trial::test(name.clone(), move || exactly_what_is_known(&name));
+        trials.push(test.with_ignored_flag(!installed));
+    }
+    trials
 }
 
 /// Whether the program that the profile starts is there.
@@ -84,9 +86,19 @@ fn all_pass(args: &[&std::ffi::OsStr]) -> Result<(), Failed> {
         .iter()
         .filter(|row| row["outcome"] != "passed")
         .map(|row| {
-            let why: Vec<String> =
-                row["findings"].as_array().into_iter().flatten().map(|f| format!("\n    {}", text(f, "message"))).collect();
-            format!("{} {}: {}{}", text(row, "full_model"), text(row, "feature"), text(row, "classification"), why.concat())
+            let why: Vec<String> = row["findings"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|f| format!("\n    {}", text(f, "message")))
+                .collect();
+            format!(
+                "{} {}: {}{}",
+                text(row, "full_model"),
+                text(row, "feature"),
+                text(row, "classification"),
+                why.concat()
+            )
         })
         .collect();
     if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
@@ -100,7 +112,7 @@ fn exactly_what_is_known(name: &str) -> Result<(), Failed> {
     for row in rows(&["--gateway".as_ref(), name.as_ref()])? {
         for finding in row["findings"].as_array().into_iter().flatten().filter(|f| f["severity"] != "note") {
             if finding["suspect"] != "gateway" {
-                return Err(format!("{} is not suspected: {finding:#}", name).into());
+                return Err(format!("{name} is not suspected: {finding:#}").into());
             }
             found.push(format!("{name} {} {}", text(&row, "feature"), text(finding, "code")));
         }
@@ -113,5 +125,6 @@ fn exactly_what_is_known(name: &str) -> Result<(), Failed> {
     if surplus.is_empty() && missing.is_empty() {
         return Ok(());
     }
-    Err(format!("found and not known:\n  {}\nknown and not found:\n  {}", surplus.join("\n  "), missing.join("\n  ")).into())
+    Err(format!("found and not known:\n  {}\nknown and not found:\n  {}", surplus.join("\n  "), missing.join("\n  "))
+        .into())
 }

@@ -128,7 +128,7 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
     let set = args.folder.read_some(world)?;
     let probes = chosen(&set, &args.probes)?;
     let stands = stands(args, world)?;
-    let redactor = redactor(args, world)?;
+    let redactor = redactor(&stands, world)?;
     let cancel = CancellationToken::new();
     let signals = tokio::spawn(cancel_on_signal(cancel.clone()));
     let started_at = jiff::Timestamp::now();
@@ -201,10 +201,10 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
     Ok(exit_for(report.outcomes.iter().map(|row| (row.outcome, row.classification)), args.fail_on))
 }
 
-/// What masks the secrets of the environment, the credential for `--url` among them.
-fn redactor(args: &RunArgs, world: &World) -> Result<Redactor, Failure> {
-    let redactor =
-        Redactor::with_credential(world.variables(), args.auth_token_env.as_deref()).map_err(Failure::usage)?;
+/// What masks the secrets of the environment, the targets' credentials among them.
+fn redactor(stands: &[Arc<Stand>], world: &World) -> Result<Redactor, Failure> {
+    let credentials: Vec<&str> = stands.iter().filter_map(|s| s.credential_variable()).collect();
+    let redactor = Redactor::with_credentials(world.variables(), &credentials).map_err(Failure::usage)?;
     match redactor.unusable().as_slice() {
         [] => Ok(redactor),
         names => Err(Failure::usage(format!(

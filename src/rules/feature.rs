@@ -47,8 +47,10 @@ pub(super) fn thinking_absent(case: &Case<'_>) -> Vec<Found> {
         Thinking::BeforeText => ("text", "the answer's text"),
         Thinking::BeforeTool => ("tool_use", "the tool call"),
     };
+    let unsigned_will_do = case.may_change("thinking_signature");
+    let is_thinking = |b: &Value| is_signed_thinking(b) || (unsigned_will_do && b["type"] == "thinking");
     let in_front = |answer: &Answer| {
-        let thought = answer.blocks.iter().position(is_signed_thinking);
+        let thought = answer.blocks.iter().position(is_thinking);
         let spoke = answer.blocks.iter().position(|b| b["type"] == kind);
         thought.zip(spoke).is_some_and(|(t, s)| t < s)
     };

@@ -389,7 +389,7 @@ pub static RULES: &[Rule] = &[
     Rule {
         code: "usage-missing",
         name: "Token counts are missing or zero",
-        severity: Degraded,
+        severity: Note,
         what: "input_tokens and output_tokens of every answer, and usage in every message_delta.",
         why: "Cost, context meter and automatic compaction go wrong.",
         advice: "Ask the provider for usage (`stream_options.include_usage` on OpenAI faces) and pass it on.",
@@ -421,6 +421,15 @@ pub static RULES: &[Rule] = &[
         why: "The client asks the model for a visible output once more, and then shows an empty result as a success.",
         advice: "Compare the answer with what the provider sent; content of a type that was not expected is often dropped.",
         check: stream::empty,
+    },
+    Rule {
+        code: "usage-wrong",
+        name: "The token counts are not what the provider counted",
+        severity: Broken,
+        what: "Input and output tokens of all answers against the provider's own account, in a probe that expects usage.",
+        why: "Cost, context meter and automatic compaction go wrong.",
+        advice: "Ask the provider for usage (`stream_options.include_usage` on OpenAI faces) and pass every count on.",
+        check: stream::usage_wrong,
     },
     Rule {
         code: "runaway",

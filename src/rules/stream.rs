@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::case::{Call, Case, Reply, answer_text};
 use crate::exchange::header;
 use crate::messages::{Answer, FaultKind};
+use crate::probe::TurnUsage;
 
 use super::Found;
 
@@ -183,7 +184,8 @@ pub(super) fn id_broken(case: &Case<'_>) -> Vec<Found> {
 }
 
 pub(super) fn unsigned(case: &Case<'_>) -> Vec<Found> {
-    faults(case, FaultKind::Unsigned)
+    // Reasoning of other providers has no signature that could be passed on.
+    if case.may_change("thinking_signature") { Vec::new() } else { faults(case, FaultKind::Unsigned) }
 }
 
 pub(super) fn stop_reason(case: &Case<'_>) -> Vec<Found> {
@@ -208,16 +210,46 @@ pub(super) fn cache_uncounted(case: &Case<'_>) -> Vec<Found> {
 pub(super) fn usage(case: &Case<'_>) -> Vec<Found> {
     let mut found = faults(case, FaultKind::Usage);
     for (call, answer) in case.answers().filter(|(_, a)| a.finished && !a.blocks.is_empty()) {
-        let count = |usage: &Option<Value>, key: &str| usage.as_ref().and_then(|u| u[key].as_u64());
-        let input: u64 = ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"]
-            .iter()
-            .map(|key| count(&answer.end_usage, key).max(count(&answer.start_usage, key)).unwrap_or(0))
-            .sum();
-        let counted = count(&answer.end_usage, "output_tokens");
-        if (input == 0 || counted == Some(0)) && !answer.faults.iter().any(|f| f.kind == FaultKind::Usage) {
-            let message = format!("{} counts {input} input and {} output tokens", call.cite(), counted.unwrap_or(0));
+        let (input, output) = (input_tokens(answer), counted(answer, "output_tokens"));
+        if (input == 0 || output == 0) && !answer.faults.iter().any(|f| f.kind == FaultKind::Usage) {
+            let message = format!("{} counts {input} input and {output} output tokens", call.cite());
             found.push(Found::new(case.far(), message).at(call));
         }
     }
     found
+}
+
+/// A count as the answer's end gave it, or its start.
+fn counted(answer: &Answer, key: &str) -> u64 {
+    let of = |usage: &Option<Value>| usage.as_ref().and_then(|u| u[key].as_u64());
+    of(&answer.end_usage).max(of(&answer.start_usage)).unwrap_or(0)
+}
+
+/// Input tokens, wherever they came from.
+fn input_tokens(answer: &Answer) -> u64 {
+    ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"]
+        .iter()
+        .map(|key| counted(answer, key))
+        .sum()
+}
+
+pub(super) fn usage_wrong(case: &Case<'_>) -> Vec<Found> {
+    let Some(wanted) = case.probe.expect.usage.as_ref().filter(|w| *w.get_ref()) else { return Vec::new() };
+    let place = case.probe.cite(&wanted.span());
+    let Some((call, _)) = case.answers().next() else { return Vec::new() };
+    let sum = |count: fn(&Answer) -> u64| case.answers().map(|(_, answer)| count(answer)).sum::<u64>();
+    let (input, output) = (sum(input_tokens), sum(|a| counted(a, "output_tokens")));
+    let told = format!("the answers count {input} input and {output} output tokens");
+    let scripted = case.evidence.provider.as_ref().map(|records| {
+        let used = || records.iter().filter_map(|r| r.usage);
+        let input = |u: TurnUsage| u.input_tokens + u.cache_creation_input_tokens + u.cache_read_input_tokens;
+        (used().map(input).sum::<u64>(), used().map(|u| u.output_tokens).sum::<u64>())
+    });
+    match scripted {
+        Some((i, o)) if (i, o) != (input, output) => {
+            vec![Found::new(case.far(), format!("{told}, the provider counted {i} and {o}")).at(call).cite(place)]
+        }
+        None if input == 0 || output == 0 => vec![Found::new(case.far(), told).at(call).cite(place)],
+        _ => Vec::new(),
+    }
 }
