@@ -1,10 +1,4 @@
 //! The scripted provider over real sockets: whose request it is, what is answered, how it is sent, and what is recorded.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test's helpers fail like the test itself"
-)]
 
 use std::path::Path;
 use std::time::Duration;

@@ -106,7 +106,9 @@ fn put_together(reply: &Reply) -> (Value, String) {
         }
     }
     let mut message = json!({"role": "assistant", "content": null, "refusal": null, "annotations": []});
-    texts.into_iter().for_each(|(name, text)| message[name] = text.into());
+    for (name, text) in texts {
+        message[name] = text.into();
+    }
     if !calls.is_empty() {
         message["tool_calls"] = calls.into();
     }
