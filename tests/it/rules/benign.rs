@@ -8,7 +8,9 @@ use ccsmoke::finding::Severity;
 use ccsmoke::verdict::Outcome;
 use serde_json::{Value, json};
 
-use super::edit::{Event, PROBES, clean, each, judge, live, printed, renumber, response, set_body, set_header, stream};
+use super::edit::{
+    Event, PROBES, clean, each, judge, live, printed, renumber, request, response, set_body, set_header, stream,
+};
 
 /// Changes one answer of a cell that went right.
 type OfAnswer = fn(&mut Evidence, usize);
@@ -96,6 +98,11 @@ const OF_ANSWERS: &[(&str, OfAnswer)] = &[
         response.head_us += 40_000_000;
         response.arrivals.iter_mut().for_each(|a| a.at_us += 80_000_000);
         e.exchanges[i].ended_us += 80_000_000;
+    }),
+    ("a client that leaves at the answer's end", |e, i| e.exchanges[i].end = End::ClientLeft),
+    ("what the request holds itself", |e, i| {
+        request(e, i, |r| r["metadata"]["note"] = "<think>\u{FFFD}".into());
+        rewrite(e, i, |text| text.replacen("\"text\":\"\"", "\"text\":\"\",\"x\":\"<think>\u{FFFD}\"", 1));
     }),
     ("gzip", |e, i| packed(e, i, "gzip", gzip)),
     ("GZIP in capitals", |e, i| packed(e, i, "GZIP", gzip)),
