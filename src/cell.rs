@@ -211,7 +211,7 @@ impl Rig {
         guard.abort();
         (evidence.exchanges, evidence.tap) = tap.finish().await;
         evidence.behind = target.claim(&vars.nonce, started);
-        evidence.gateway = target.gateway_facts().await;
+        evidence.gateway = target.gateway_facts(&evidence.exchanges).await;
         evidence.provider = target.provider.as_ref().map(|p| p.records(&vars.nonce));
         if let Some(mark) = log_mark {
             evidence.log = mark.delta(LATE_LINES).await;

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use crate::config::{Behind, CredentialSource, Profile};
 use crate::evidence::{GatewayFacts, GatewayFailure, TargetFacts, TargetKind};
-use crate::exchange::Exchange;
+use crate::exchange::{End, Exchange};
 use crate::gateway::{self, FailureKind, Gateway, Surroundings};
 use crate::model::Model;
 use crate::provider::{Keys, Provider, ProviderConfig};
@@ -298,10 +298,12 @@ impl Entry {
         Some(claimed)
     }
 
-    /// What is seen of the gateway now, after a cell.
-    pub async fn gateway_facts(&self) -> Option<GatewayFacts> {
+    /// What is seen of the gateway after a cell with these exchanges. It is asked whether it is still up only when one of them
+    /// was not answered to its end.
+    pub async fn gateway_facts(&self, exchanges: &[Exchange]) -> Option<GatewayFacts> {
         let running = self.gateway.as_ref()?;
-        let failure = running.gateway.health().await.err().map(told);
+        let in_doubt = exchanges.iter().any(|e| e.end != End::Complete);
+        let failure = if in_doubt { running.gateway.health().await.err().map(told) } else { None };
         Some(GatewayFacts { version: running.version.clone(), failure })
     }
 }

@@ -208,9 +208,13 @@ pub(super) fn cache_uncounted(case: &Case<'_>) -> Vec<Found> {
 }
 
 pub(super) fn usage(case: &Case<'_>) -> Vec<Found> {
-    let mut found = faults(case, FaultKind::Usage);
+    faults(case, FaultKind::Usage)
+}
+
+pub(super) fn usage_zero(case: &Case<'_>) -> Vec<Found> {
+    let mut found = Vec::new();
     for (call, answer) in case.answers().filter(|(_, a)| a.finished && !a.blocks.is_empty()) {
-        let (input, output) = (input_tokens(answer), counted(answer, "output_tokens"));
+        let (input, output) = (input_tokens(answer), output_tokens(answer));
         if (input == 0 || output == 0) && !answer.faults.iter().any(|f| f.kind == FaultKind::Usage) {
             let message = format!("{} counts {input} input and {output} output tokens", call.cite());
             found.push(Found::new(case.far(), message).at(call));
@@ -233,12 +237,17 @@ fn input_tokens(answer: &Answer) -> u64 {
         .sum()
 }
 
+/// Output tokens as the answer's end gave them: its start only knows the first one.
+fn output_tokens(answer: &Answer) -> u64 {
+    answer.end_usage.as_ref().and_then(|usage| usage["output_tokens"].as_u64()).unwrap_or(0)
+}
+
 pub(super) fn usage_wrong(case: &Case<'_>) -> Vec<Found> {
     let Some(wanted) = case.probe.expect.usage.as_ref().filter(|w| *w.get_ref()) else { return Vec::new() };
     let place = case.probe.cite(&wanted.span());
     let Some((call, _)) = case.answers().next() else { return Vec::new() };
     let sum = |count: fn(&Answer) -> u64| case.answers().map(|(_, answer)| count(answer)).sum::<u64>();
-    let (input, output) = (sum(input_tokens), sum(|a| counted(a, "output_tokens")));
+    let (input, output) = (sum(input_tokens), sum(output_tokens));
     let told = format!("the answers count {input} input and {output} output tokens");
     let scripted = case.evidence.provider.as_ref().map(|records| {
         let used = || records.iter().filter_map(|r| r.usage);

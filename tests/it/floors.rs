@@ -23,13 +23,27 @@ const FLOORS: [(&str, &[&str]); 5] = [
             "transcript",
         ],
     ),
-    ("conclude", &["case", "finding", "judge", "rules", "tap_log", "text_evidence", "text_rules", "verdict"]),
+    (
+        "conclude",
+        &[
+            "case",
+            "compare",
+            "control",
+            "finding",
+            "judge",
+            "rules",
+            "tap_log",
+            "text_evidence",
+            "text_rules",
+            "verdict",
+        ],
+    ),
     (
         "drive",
         &["client", "gateway", "launch", "log_delta", "process", "provider", "secret", "tap", "target", "workspace"],
     ),
     ("tell", &["report"]),
-    ("go", &["cell", "cli", "judge_text", "probes", "run", "world"]),
+    ("go", &["cell", "cli", "judge_text", "probes", "run", "stand", "world"]),
 ];
 
 fn floor_of(module: &str) -> usize {

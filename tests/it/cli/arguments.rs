@@ -97,13 +97,15 @@ fn the_probes_are_listed_for_people_and_for_programs() {
     basic_text                 Answers with a text
     compact_command            Compacts a resumed session and keeps what it was told to keep
     interleaved_thinking_tool  Thinks between tool calls
+    streaming                  Streams an answer piece by piece
     subagent_task              Delegates to a sub-agent and uses its report
     thinking                   Thinks before it answers
     tool_use_roundtrip         Reads a file and answers with what it holds
+    usage_truth                Brings the provider's token counts to the client
     "#);
     let (lines, _) = ended(ccsmoke().args(["probes", "--format", "json"]), 0);
     let lines: Vec<serde_json::Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    insta::assert_json_snapshot!(lines[5], @r#"
+    insta::assert_json_snapshot!(lines[6], @r#"
     {
       "launches": 1,
       "needs": [
@@ -118,13 +120,13 @@ fn the_probes_are_listed_for_people_and_for_programs() {
       ]
     }
     "#);
-    assert_eq!(lines.len(), 6);
+    assert_eq!(lines.len(), 8);
 }
 
 #[test]
 fn an_unknown_probe_is_answered_with_the_known_ones_and_names_given_twice_count_once() {
     let place = StandIn::claude("exit 0");
-    insta::assert_snapshot!(place.refused(place.run().args(["--probe", "nope"]), 2), @r#"error: there is no probe "nope"; there are basic_text, compact_command, interleaved_thinking_tool, subagent_task, thinking, tool_use_roundtrip"#);
+    insta::assert_snapshot!(place.refused(place.run().args(["--probe", "nope"]), 2), @r#"error: there is no probe "nope"; there are basic_text, compact_command, interleaved_thinking_tool, streaming, subagent_task, thinking, tool_use_roundtrip, usage_truth"#);
     let twice = ["--probe", "basic_text", "--model", "haiku", "--model", "scripted/haiku", "--model", "haiku"];
     ended(place.run().args(twice).args(["--fail-on", "never"]), 0);
     assert_eq!(place.row()["full_model"], "scripted/haiku");
@@ -215,7 +217,7 @@ fn an_unknown_code_is_answered_with_its_neighbours() {
     What to do
       Pass signature_delta on; do not invent signatures for other providers' reasoning.
     "#);
-    insta::assert_snapshot!(ended(ccsmoke().args(["explain", "thinking-unsinged"]), 2).1, @r#"error: no finding has the code "thinking-unsinged"; did you mean thinking-unsigned or thinking-not-requested or thinking-absent? `ccsmoke explain` lists all"#);
+    insta::assert_snapshot!(ended(ccsmoke().args(["explain", "thinking-unsinged"]), 2).1, @r#"error: no finding has the code "thinking-unsinged"; did you mean thinking-unsigned or thinking-in-text or thinking-not-requested? `ccsmoke explain` lists all"#);
     insta::assert_snapshot!(ended(ccsmoke().args(["explain", "xyz"]), 2).1, @r#"error: no finding has the code "xyz"; `ccsmoke explain` lists all"#);
 }
 

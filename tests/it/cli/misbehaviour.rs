@@ -75,7 +75,7 @@ fn a_failed_cell_is_told_of_with_its_causes_and_its_evidence() {
         see launch 1 stderr
       broken · client · client-exit-code
         launch 1 ended with exit code 1: error: unknown option --bare
-        see launch 1 stderr
+        see launch 1
       broken · harness · text-verdict-floor
         the text verdict is harness_bug by the rule no-request-reached-the-gateway
         see probes/rules.toml

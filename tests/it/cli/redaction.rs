@@ -60,7 +60,7 @@ cat <&3 > answer"#;
     write(&place.path("send"), send);
     let answer = r#"[ "$1" = --version ] && { echo "2.1.329 (Claude Code)"; exit 0; }"#;
     let script = format!(
-        "{answer}\ntr '\\0' '\\n' < /proc/$$/environ > {here}/environment\ncd {here}\nbash ./send\ncat say.out\ncat say.err >&2\nexit 1"
+        "{answer}\ntr '\\0' '\\n' < /proc/$$/environ > {here}/environment\ncd {here}\n[ -e answer ] || bash ./send\ncat say.out\ncat say.err >&2\nexit 1"
     );
     place.script("claude", &script);
     let line = json!({ "type": "result", "is_error": true, "result": text, "nested": { text: [text] } });
@@ -167,30 +167,43 @@ fn the_client_sees_nothing_of_the_callers_environment_but_what_is_allowed() {
     place.assert_tidy();
 }
 
-/// Answers one request with everything that it was told, and gives its head.
+/// Reads until the bytes end as they must.
+fn read_until(stream: &mut std::net::TcpStream, request: &mut Vec<u8>, end: &[u8]) {
+    let mut buffer = [0; 4096];
+    while !request.ends_with(end) {
+        let n = stream.read(&mut buffer).unwrap();
+        assert!(n > 0, "the request ended early");
+        request.extend_from_slice(&buffer[..n]);
+    }
+}
+
+/// Says that it is there when it is asked, answers one `POST` with everything that it was told, and gives its head.
 fn echoing_gateway() -> (String, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let served = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut request = Vec::new();
-        let mut buffer = [0; 4096];
-        // The body is JSON and ends with its only line's brace.
-        while !request.ends_with(b"}") {
-            let n = stream.read(&mut buffer).unwrap();
-            assert!(n > 0, "the request ended early");
-            request.extend_from_slice(&buffer[..n]);
+        loop {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = vec![0; 4];
+            stream.read_exact(&mut request).unwrap();
+            if request.starts_with(b"GET") {
+                read_until(&mut stream, &mut request, b"\r\n\r\n");
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+                continue;
+            }
+            // The body is JSON and ends with its only line's brace.
+            read_until(&mut stream, &mut request, b"}");
+            let request = String::from_utf8(request).unwrap();
+            let head = request.split("\r\n\r\n").next().unwrap().to_owned();
+            let body = json!({ "type": "error", "error": { "type": "api_error", "message": head } }).to_string();
+            let answer = format!(
+                "HTTP/1.1 500 Oops\r\nX-Echo: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                head.lines().last().unwrap(),
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).unwrap();
+            return head;
         }
-        let request = String::from_utf8(request).unwrap();
-        let head = request.split("\r\n\r\n").next().unwrap().to_owned();
-        let body = json!({ "type": "error", "error": { "type": "api_error", "message": head } }).to_string();
-        let answer = format!(
-            "HTTP/1.1 500 Oops\r\nX-Echo: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            head.lines().last().unwrap(),
-            body.len()
-        );
-        stream.write_all(answer.as_bytes()).unwrap();
-        head
     });
     (url, served)
 }
@@ -203,7 +216,7 @@ fn the_credential_of_a_gateway_reaches_the_gateway_alone_whatever_its_variable_i
     let (out, err) = ended(place.run().args(args).env("GATEWAY_PASS", "open-sesame"), 1);
     assert!(served.join().unwrap().contains("Bearer open-sesame"), "the gateway gets it");
     let answer = std::fs::read_to_string(place.path("answer")).unwrap();
-    assert!(answer.contains("api_error"), "{answer}");
+    assert!(answer.contains("api_error"), "{answer:?}");
     let mut seen = place.written();
     seen.push((place.path("standard output"), out.into_bytes()));
     seen.push((place.path("standard error"), err.into_bytes()));

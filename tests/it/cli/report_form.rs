@@ -92,6 +92,7 @@ fn a_report_has_the_documented_fields_sorted_and_indented() {
     .outcomes[].findings[].suspect: text
     .outcomes[].findings[]: object
     .outcomes[].full_model: text
+    .outcomes[].gateway_version: null
     .outcomes[].log_excerpt: text
     .outcomes[].log_path: text
     .outcomes[].model: text
@@ -101,6 +102,7 @@ fn a_report_has_the_documented_fields_sorted_and_indented() {
     .outcomes[].source: text
     .outcomes[].stderr_excerpt: text
     .outcomes[].stdout_excerpt: text
+    .outcomes[].target: text
     .outcomes[].text_verdict.classification: text
     .outcomes[].text_verdict.outcome: text
     .outcomes[].text_verdict.rule: text

@@ -125,10 +125,16 @@ fn counts() -> Vec<Planted> {
                 events.insert(at + 1, second);
             });
         }),
-        wire("usage-missing", TEXT, "no input", |e| {
+        wire("usage-zero", TEXT, "no input", |e| {
             replace_in_answer(e, 0, "\"input_tokens\":321", "\"input_tokens\":0");
-        }),
-        wire("usage-missing", TEXT, "no output", |e| {
+        })
+        .beside(),
+        wire("usage-zero", TEXT, "no output", |e| {
+            replace_in_answer(e, 0, "\"output_tokens\":42", "\"output_tokens\":0");
+        })
+        .beside(),
+        wire("usage-wrong", TEXT, "no output where usage is expected", |e| {
+            e.cell.probe = "usage_truth".into();
             replace_in_answer(e, 0, "\"output_tokens\":42", "\"output_tokens\":0");
         }),
         wire("usage-without-cache", TEXT, "no counts of the cache", |e| {

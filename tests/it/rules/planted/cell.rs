@@ -1,6 +1,6 @@
 //! Defects of the client and of the cell: what it asks, how its processes end, what becomes of the feature.
 
-use ccsmoke::evidence::{EndedBy, Evidence};
+use ccsmoke::evidence::{EndedBy, Evidence, GatewayFacts, GatewayFailure};
 use ccsmoke::exchange::End;
 use ccsmoke::finding::Suspect::{Client, Environment, Gateway, Harness, Provider};
 use ccsmoke::verdict::Classification::{HarnessBug, ProbeTimeout, ProductFailure, UpstreamUnavailable};
@@ -32,6 +32,13 @@ fn waiting(e: &mut Evidence) {
 
 fn requests() -> Vec<Planted> {
     vec![
+        by(Gateway, ProductFailure, "gateway-unusable", TEXT, "a gateway that died", |e| {
+            e.launches.clear();
+            e.exchanges.clear();
+            let last_lines = vec!["out of memory".to_owned()];
+            let failure = GatewayFailure { words: "the gateway ended".to_owned(), by_itself: true, last_lines };
+            e.gateway = Some(GatewayFacts { version: None, failure: Some(failure) });
+        }),
         by(Client, HarnessBug, "no-request", TEXT, "no request", |e| {
             keep(e, 0);
             gives_up(e, 0, "Invalid settings");
