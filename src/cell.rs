@@ -91,8 +91,26 @@ pub struct Rig {
     pub limits: Limits,
     /// Places for clients that are starting.
     pub starts: Arc<Semaphore>,
-    /// Verdicts of controls, by probe and client version; each is run once.
-    pub controls: Mutex<HashMap<ControlKey, Arc<OnceCell<Verdict>>>>,
+    /// Controls, by probe and client version; each is run once.
+    pub controls: Mutex<HashMap<ControlKey, Arc<OnceCell<Control>>>>,
+}
+
+/// One attempt at a cell.
+#[derive(Debug)]
+pub struct Attempted {
+    /// What was seen.
+    pub evidence: Evidence,
+    /// What is said of it, the control considered.
+    pub verdict: Verdict,
+    /// The evidence of the control that was held against it, relative to the report.
+    pub control_path: Option<String>,
+}
+
+/// A probe with a client and without a gateway.
+#[derive(Debug, Clone)]
+pub struct Control {
+    verdict: Verdict,
+    path: String,
 }
 
 /// What a control belongs to: the probe's name and the client's version.
@@ -108,27 +126,27 @@ impl Rig {
         cell: &CellPlan,
         evidence_path: &str,
         cancel: &CancellationToken,
-    ) -> Result<(Evidence, Verdict), String> {
+    ) -> Result<Attempted, String> {
         let (evidence, verdict) = self.run_and_judge(cell, evidence_path, cancel).await?;
         let beyond = evidence.cell.target.kind != TargetKind::Embedded && evidence.gateway_failure().is_none();
         if verdict.outcome != Outcome::Failed || !beyond || cancel.is_cancelled() {
-            return Ok((evidence, verdict));
+            return Ok(Attempted { evidence, verdict, control_path: None });
         }
         let control = self.control(cell, cancel).await?;
-        Ok((evidence, acquit(verdict, &control)))
+        Ok(Attempted { evidence, verdict: acquit(verdict, &control.verdict), control_path: Some(control.path) })
     }
 
-    /// The verdict on the same probe and client without the gateway.
-    async fn control(&self, cell: &CellPlan, cancel: &CancellationToken) -> Result<Verdict, String> {
+    /// The same probe with the same client and without the gateway.
+    async fn control(&self, cell: &CellPlan, cancel: &CancellationToken) -> Result<Control, String> {
         let key = (cell.probe.id.clone(), cell.client.version.clone());
-        let verdict = Arc::clone(self.controls.lock().await.entry(key).or_default());
+        let control = Arc::clone(self.controls.lock().await.entry(key).or_default());
         let run = || async {
             let model = asked_or_default(&self.embedded.name, &[]).remove(0);
             let control = CellPlan { stand: Arc::clone(&self.embedded), model, ..cell.clone() };
             let path = self.files.evidence_path(&format!("control {}", control.name()), 1);
-            self.run_and_judge(&control, &path, cancel).await.map(|(_, verdict)| verdict)
+            self.run_and_judge(&control, &path, cancel).await.map(|(_, verdict)| Control { verdict, path })
         };
-        verdict.get_or_try_init(run).await.cloned()
+        control.get_or_try_init(run).await.cloned()
     }
 
     async fn run_and_judge(

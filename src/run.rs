@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cell::{CellPlan, Rig};
+use crate::cell::{Attempted, CellPlan, Rig};
 use crate::finding::Finding;
 use crate::judge::text_input;
 use crate::report::store::StoreError;
@@ -193,7 +193,7 @@ async fn run_cell(
             return None;
         }
         let (mut row, verdict) = match result {
-            Ok((evidence, verdict)) => {
+            Ok(Attempted { evidence, verdict, control_path }) => {
                 let text = text_input(&cell.probe, &evidence);
                 client_cpu_us += evidence.launches.iter().map(|l| l.process.cpu_us).sum::<u64>();
                 let mut row = row(cell, &verdict);
@@ -203,6 +203,7 @@ async fn run_cell(
                     Some(path) => path.clone(),
                     None => evidence_path.replace("evidence.json", "tap.log"),
                 });
+                row.control_path = control_path;
                 row.gateway_version = evidence.gateway.as_ref().and_then(|g| g.version.clone());
                 row.stdout_excerpt = excerpt(&text.stdout);
                 row.stderr_excerpt = excerpt(&text.stderr);
@@ -249,6 +250,7 @@ fn row(cell: &CellPlan, verdict: &Verdict) -> OutcomeRow {
     OutcomeRow {
         target: cell.stand.name.clone(),
         gateway_version: None,
+        control_path: None,
         model: cell.model.name.clone(),
         full_model: cell.model.full_name.clone(),
         source: cell.model.source.clone(),

@@ -9,11 +9,13 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Exit, FailOn, Failure, Format, ProbesFolder, to_stdout, written};
+use crate::control::acquit;
 use crate::judge::judge;
 use crate::judge_text::{JudgeTextError, judge_lines};
 use crate::probes::ProbeSet;
 use crate::report::store::{read_evidence, read_report};
 use crate::report::terminal::{self, Colours};
+use crate::rules;
 use crate::verdict::{Classification, Outcome};
 use crate::world::World;
 
@@ -101,7 +103,7 @@ fn again(args: &JudgeArgs, set: &ProbeSet, results: &Path, colours: Colours) -> 
         })?;
         // A cell that could not be carried out left no evidence: its verdict stands.
         let evidence_path = folder.join(&row.evidence_path);
-        if !evidence_path.exists() && row.findings.iter().any(|f| f.code == "harness-error") {
+        if !evidence_path.exists() && row.findings.iter().any(|f| rules::has_no_evidence(&f.code)) {
             continue;
         }
         if !evidence_path.exists() {
@@ -113,7 +115,11 @@ fn again(args: &JudgeArgs, set: &ProbeSet, results: &Path, colours: Colours) -> 
             )));
         }
         let evidence = read_evidence(&evidence_path).map_err(Failure::usage)?;
-        let verdict = judge(&set.rules, probe, &evidence);
+        let mut verdict = judge(&set.rules, probe, &evidence);
+        if let Some(path) = &row.control_path {
+            let control = read_evidence(&folder.join(path)).map_err(Failure::usage)?;
+            verdict = acquit(verdict, &judge(&set.rules, probe, &control));
+        }
         if verdict.classification != row.classification {
             changed.push(format!(
                 "{} {}: {} → {}",

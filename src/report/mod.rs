@@ -116,6 +116,9 @@ pub struct OutcomeRow {
     pub log_path: Option<String>,
     /// The evidence, relative to the report.
     pub evidence_path: String,
+    /// The evidence of the control that was held against a failed cell, relative to the report.
+    #[serde(default)]
+    pub control_path: Option<String>,
     /// The end of standard output.
     pub stdout_excerpt: String,
     /// The end of standard error.

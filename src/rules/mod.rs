@@ -123,6 +123,11 @@ pub fn credential_missing(variables: &str) -> Finding {
     }
 }
 
+/// Whether the code stands for cells that left no evidence.
+pub fn has_no_evidence(code: &str) -> bool {
+    [HARNESS_ERROR, CREDENTIAL_MISSING].contains(&code)
+}
+
 /// All rules, causes first.
 pub static RULES: &[Rule] = &[
     Rule {

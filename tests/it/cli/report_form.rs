@@ -79,6 +79,7 @@ fn a_report_has_the_documented_fields_sorted_and_indented() {
     .outcomes[].classification: text
     .outcomes[].cli_returncode: integer
     .outcomes[].cli_version: text
+    .outcomes[].control_path: null
     .outcomes[].cost_usd: null
     .outcomes[].duration_s: float
     .outcomes[].evidence_path: text
