@@ -248,7 +248,7 @@ mod tests {
         let chat = read_chat_stream([error, "[DONE]"]);
         assert_eq!((chat.error.as_deref(), chat.finished), (Some("server_error: overheated"), false));
         let event = r#"{"type":"error","message":"overheated"}"#;
-        assert_eq!(read_responses_stream([event]).error.as_deref(), Some(": overheated"));
+        assert_eq!(read_responses_stream([event]).error.as_deref(), Some("error: overheated"));
         assert!(!read_responses_stream(["garbage", "{}"]).finished);
     }
 }

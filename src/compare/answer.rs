@@ -23,7 +23,7 @@ impl Sides<'_, '_, '_, '_> {
         let (call, far) = (self.call, self.far);
         let got = call.answer().filter(|a| a.finished);
         match (&far.outcome, got) {
-            (Outcome::Unknown, _) => {}
+            (Outcome::Unknown, _) | (Outcome::Refusal, None) => {}
             (Outcome::Answer(sent), Some(got)) if sent.finished => self.contents(sent, got),
             (Outcome::Answer(sent), None) if sent.finished => self.lost(),
             (_, Some(_)) => {
@@ -32,7 +32,6 @@ impl Sides<'_, '_, '_, '_> {
                 self.tell(Kind::AnswerInvented, message);
             }
             (Outcome::Answer(_) | Outcome::Nothing, None) => self.break_hidden(),
-            (Outcome::Refusal, None) => {}
         }
     }
 
@@ -78,7 +77,9 @@ impl Sides<'_, '_, '_, '_> {
             }
         }
         self.usage(sent, got);
-        if sent.model != got.model && !self.rewrites.model() {
+        // A gateway that maps names has to map them back.
+        let mapped_back = got.model.is_some() && got.model.as_deref() == self.call.request["model"].as_str();
+        if sent.model != got.model && !mapped_back && !self.rewrites.model() {
             let word = |model: &Option<String>| model.clone().unwrap_or_else(|| "none".to_owned());
             self.tell(Kind::AnswerModel, format!("model: answered {}, got {}", word(&sent.model), word(&got.model)));
         }

@@ -131,10 +131,10 @@ fn values<'h>(headers: &'h [Header], name: &str) -> Vec<&'h str> {
 
 /// How two lists of betas differ, whatever their order; `None` when they do not.
 fn betas(sent: &[&str], arrived: &[&str]) -> Option<String> {
-    let list = |values: &[&str]| -> BTreeSet<String> {
+    let split = |values: &[&str]| -> BTreeSet<String> {
         values.iter().flat_map(|v| v.split(',')).map(|b| b.trim().to_owned()).filter(|b| !b.is_empty()).collect()
     };
-    let (sent, arrived) = (list(sent), list(arrived));
+    let (sent, arrived) = (split(sent), split(arrived));
     let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>().join(", ");
     match (only(&sent, &arrived), only(&arrived, &sent)) {
         (lost, new) if lost.is_empty() && new.is_empty() => None,
@@ -156,9 +156,10 @@ fn without_system(body: &Value) -> Value {
     body
 }
 
-/// The API takes a string for one block of text, and null for an absent field.
+/// The API takes a string for one block of text, and null or an empty list for an absent field.
 fn is_reshaped(keys: &[&str], change: Change<'_>) -> bool {
     match (change.sent, change.arrived) {
+        (None, Some(Value::Array(list))) | (Some(Value::Array(list)), None) => keys.len() == 1 && list.is_empty(),
         (None, Some(Value::Null)) | (Some(Value::Null), None) => true,
         (Some(sent), Some(arrived)) if keys.first() == Some(&"messages") && keys.last() == Some(&"content") => {
             let wrapped = |text: &Value| json!([{ "type": "text", "text": text }]);

@@ -125,12 +125,10 @@ pub fn compare(evidence: &Evidence, calls: &[Call<'_>]) -> Vec<Difference> {
     let Some(exchanges) = &evidence.behind else { return Vec::new() };
     let rewrites = Rewrites(&evidence.cell.target.rewrites);
     let behind: Vec<Behind<'_>> = exchanges.iter().filter_map(Behind::read).collect();
-    // Behind the gateway a request is known by its nonce; whether one without it was forwarded cannot be told.
-    let nonce = evidence.cell.vars.nonce.as_bytes();
-    let pairing = pair(calls.iter().filter(|c| holds(&c.exchange.request.body.bytes, nonce)), &behind);
+    let pairing = pair(calls, &behind);
     let mut differences = Vec::new();
     for group in &pairing.groups {
-        told_by_number(group, &mut differences);
+        told_by_number(group, &evidence.cell.vars.nonce, &mut differences);
         if let Some(far) = group.decisive {
             Sides { call: group.call, far, rewrites, out: &mut differences }.compare();
         }
@@ -145,15 +143,15 @@ pub fn compare(evidence: &Evidence, calls: &[Call<'_>]) -> Vec<Difference> {
 }
 
 /// What the number of requests says that one request of the client became.
-fn told_by_number(group: &Group<'_, '_, '_>, out: &mut Vec<Difference>) {
+fn told_by_number(group: &Group<'_, '_, '_>, nonce: &str, out: &mut Vec<Difference>) {
     let call = group.call;
     let (kind, message) = match group.forwards.as_slice() {
         [] => {
-            // A client that left, or a gateway that never answered, says nothing about what would have been forwarded.
-            let Some(response) = call.exchange.response.as_ref().filter(|_| call.exchange.end != End::ClientLeft)
-            else {
-                return;
-            };
+            // A client that left, or a gateway that never answered, says nothing about what would have been forwarded. Behind
+            // the gateway a request is known by the cell's nonce; whether one without it was forwarded cannot be told.
+            let known = holds(&call.exchange.request.body.bytes, nonce.as_bytes());
+            let told = known && call.exchange.end != End::ClientLeft;
+            let Some(response) = call.exchange.response.as_ref().filter(|_| told) else { return };
             let words =
                 format!("the gateway answered {} by itself; the provider never got the request", response.status);
             (Kind::RequestNotForwarded, words)
@@ -235,7 +233,7 @@ impl Sides<'_, '_, '_, '_> {
         self.out.push(Difference { kind, message: message.into(), cites: cites.into(), exchange });
     }
 
-    /// Whether the client asked this gateway to translate.
+    /// Whether the provider speaks another API than the client.
     fn translated(&self) -> bool {
         self.far.api != Api::Anthropic
     }

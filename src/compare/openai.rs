@@ -108,17 +108,10 @@ fn same_texts(sent: &[&str], arrived: &[&str]) -> bool {
     rest.is_empty()
 }
 
-/// Whether texts arrived in their order, with others among them.
-fn holds_texts(sent: &[&str], arrived: &[&str]) -> bool {
-    let whole = arrived.join("\n");
-    let mut rest = whole.as_str();
-    sent.iter().map(|t| t.trim()).filter(|t| !t.is_empty()).all(|text| match rest.find(text) {
-        Some(at) => {
-            rest = &rest[at + text.len()..];
-            true
-        }
-        None => false,
-    })
+/// The texts that hold something of what was sent; the others are guests.
+fn without_guests<'a>(sent: &[&str], arrived: &[&'a str]) -> Vec<&'a str> {
+    let sent = || sent.iter().map(|t| t.trim()).filter(|t| !t.is_empty());
+    arrived.iter().copied().filter(|text| sent().any(|s| text.contains(s))).collect()
 }
 
 /// Compares the turns. Where system texts may move, those that stood inside the conversation may have become the user's.
@@ -128,8 +121,8 @@ fn same_conversation(sent: &Meaning<'_>, arrived: &Meaning<'_>, system_moves: bo
     let mut left = arrived.turns.iter().peekable();
     for (i, a) in sent.turns.iter().enumerate() {
         let only_guests =
-            |t: &&&Turn<'_>| guests && t.role == Role::User && a.role != Role::User && t.results.is_empty();
-        if left.peek().filter(only_guests).is_some() {
+            |t: &&Turn<'_>| guests && t.role == Role::User && a.role != Role::User && t.results.is_empty();
+        if left.peek().is_some_and(only_guests) {
             left.next();
         }
         let place = format!("turn {} of {}", i + 1, sent.turns.len());
@@ -159,7 +152,8 @@ fn same_turn(
     guests: bool,
     [a_calls, b_calls]: [&BTreeMap<&str, usize>; 2],
 ) -> Result<(), String> {
-    if !same_texts(&a.texts, &b.texts) && !(guests && holds_texts(&a.texts, &b.texts)) {
+    let arrived = if guests { without_guests(&a.texts, &b.texts) } else { b.texts.clone() };
+    if !same_texts(&a.texts, &arrived) {
         let (sent, arrived) = super::words::apart(&a.texts.join("\n"), &b.texts.join("\n"));
         return Err(format!("text: sent {sent:?}, arrived {arrived:?}"));
     }
@@ -224,11 +218,11 @@ fn tool_change(a: &Tool<'_>, b: &Tool<'_>) -> Option<String> {
 /// A schema without what says nothing: free keywords, and keywords that are empty.
 fn plain_schema(schema: &Value) -> Value {
     let empty = |v: &Value| v.as_object().is_some_and(Map::is_empty) || v.as_array().is_some_and(Vec::is_empty);
-    let kept =
-        |key: &str, v: &Value| !FREE_KEYWORDS.contains(&key) && !(matches!(key, "properties" | "required") && empty(v));
+    let says_nothing =
+        |key: &str, v: &Value| FREE_KEYWORDS.contains(&key) || (matches!(key, "properties" | "required") && empty(v));
     match schema {
         Value::Object(keywords) => {
-            let plain = keywords.iter().filter(|(key, v)| kept(key, v)).map(|(key, v)| {
+            let plain = keywords.iter().filter(|(key, v)| !says_nothing(key, v)).map(|(key, v)| {
                 // The keys below are names, not keywords.
                 let plain = match v {
                     Value::Object(named) if key == "properties" || key == "$defs" => {

@@ -37,7 +37,7 @@ impl Api {
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// An answer, which may have been cut or may have ended with an error.
-    Answer(Answer),
+    Answer(Box<Answer>),
     /// A response with another status than 200.
     Refusal,
     /// No response at all.
@@ -58,14 +58,14 @@ impl Outcome {
         }
         let Ok(bytes) = decoded(&response.headers, &response.body.bytes) else { return Self::Unknown };
         if response.is_event_stream() {
-            return Self::Answer(streamed(&bytes, api));
+            return Self::Answer(Box::new(streamed(&bytes, api)));
         }
         let Ok(body) = serde_json::from_slice::<Value>(&bytes) else { return Self::Unknown };
-        Self::Answer(match api {
+        Self::Answer(Box::new(match api {
             Api::Anthropic => read_message(&body),
             Api::Chat => read_chat(&body),
             Api::Responses => read_responses(&body),
-        })
+        }))
     }
 
     /// The answer, when it came to its end.

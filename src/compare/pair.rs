@@ -54,35 +54,23 @@ pub(super) struct Pairing<'p, 'c, 'e> {
     pub(super) unprompted: Vec<(&'p Behind<'e>, Option<&'c Call<'e>>)>,
 }
 
-/// From here on two requests are taken to be about the same.
-const ABOUT_THE_SAME: u32 = 4;
+/// From here on two requests are taken to be about the same: the same was said last.
+const ABOUT_THE_SAME: u32 = 8;
 
 /// Pairs the client's requests with those to the provider.
-pub(super) fn pair<'p, 'c, 'e>(
-    calls: impl IntoIterator<Item = &'c Call<'e>>,
-    behind: &'p [Behind<'e>],
-) -> Pairing<'p, 'c, 'e> {
+pub(super) fn pair<'p, 'c, 'e>(calls: &'c [Call<'e>], behind: &'p [Behind<'e>]) -> Pairing<'p, 'c, 'e> {
     let mut nears: Vec<Near<'p, 'c, 'e>> = calls
-        .into_iter()
+        .iter()
         .map(|call| Near { call, meaning: Meaning::of(Api::Anthropic, &call.request), caused: Vec::new() })
         .collect();
     let mut unprompted = Vec::new();
     for far in behind {
         let meaning = Meaning::of(far.api, &far.body);
-        let candidates = nears.iter_mut().filter_map(|near| {
-            let likeness = likeness(&near.meaning, &meaning);
-            let nested = near.nests(far);
-            // What a client that left had asked for may still be on its way.
-            let late =
-                near.call.exchange.end == End::ClientLeft && near.began_before(far) && likeness >= ABOUT_THE_SAME;
-            let rank = (
-                likeness,
-                nested,
-                same_answer(near.call, far),
-                near.caused.is_empty(),
-                near.call.exchange.request.head_us,
-            );
-            (nested || late).then_some((rank, near))
+        let candidates = nears.iter_mut().filter(|near| near.may_have_caused(far)).filter_map(|near| {
+            let (likeness, nested) = (likeness(&near.meaning, &meaning), near.nests(far));
+            let fresh = near.caused.is_empty();
+            let rank = (likeness, nested, same_answer(near.call, far), fresh, near.call.exchange.request.head_us);
+            (nested || likeness >= ABOUT_THE_SAME).then_some((rank, near))
         });
         match candidates.max_by_key(|(rank, _)| *rank) {
             Some(((likeness, ..), near)) => near.caused.push((likeness, far)),
@@ -102,12 +90,17 @@ struct Near<'p, 'c, 'e> {
 }
 
 impl<'p, 'c, 'e> Near<'p, 'c, 'e> {
-    fn began_before(&self, far: &Behind<'_>) -> bool {
-        self.call.exchange.request.head_us <= far.exchange.request.head_us
+    /// What a client that left had asked for may still be on its way.
+    fn may_have_caused(&self, far: &Behind<'_>) -> bool {
+        let exchange = self.call.exchange;
+        let left = exchange.end == End::ClientLeft && exchange.request.head_us <= far.exchange.request.head_us;
+        left || self.nests(far)
     }
 
+    /// Whether the request to the provider began while the client was waiting.
     fn nests(&self, far: &Behind<'_>) -> bool {
-        self.began_before(far) && far.exchange.request.head_us <= self.call.exchange.ended_us
+        let exchange = self.call.exchange;
+        (exchange.request.head_us..=exchange.ended_us).contains(&far.exchange.request.head_us)
     }
 
     /// Where one is about the same as what the client asked, those that are about something else are the gateway's own.
@@ -131,7 +124,7 @@ fn likeness(near: &Meaning<'_>, far: &Meaning<'_>) -> u32 {
     let no_words = last_words(near).is_none() && last_words(far).is_none();
     let names = |m: &Meaning<'_>| m.tools.iter().map(|t| t.name.to_owned()).collect::<BTreeSet<_>>();
     let same_ids = near.ids().eq(far.ids());
-    4 * u32::from(said_last || no_words)
+    ABOUT_THE_SAME * u32::from(said_last || no_words)
         + 2 * u32::from(same_ids)
         + u32::from(near.ids().count() == far.ids().count())
         + u32::from(near.turns.len() == far.turns.len())

@@ -91,13 +91,9 @@ impl Sides<'_, '_, '_, '_> {
     fn request_id(&mut self, sent: &Response, got: &Response) {
         const NAME: &str = "request-id";
         let (a, b) = (header(&sent.headers, NAME), header(&got.headers, NAME));
-        if let Some(a) = a.filter(|a| Some(*a) != b && !self.rewrites.header(NAME)) {
-            let b = b.map_or("nothing".to_owned(), |b| format!("{b:?}"));
-            self.tell_at(
-                Kind::RequestId,
-                format!("{NAME}: answered {a:?}, got {b}"),
-                &format!("response header {NAME}"),
-            );
+        if a.is_some() && a != b && !self.rewrites.header(NAME) {
+            let fate = if b.is_some() { "replaced by another" } else { "lost" };
+            self.tell_at(Kind::RequestId, format!("{NAME} was {fate}"), &format!("response header {NAME}"));
         }
     }
 }

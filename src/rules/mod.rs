@@ -152,15 +152,6 @@ pub static RULES: &[Rule] = &[
         check: client::config_not_applied,
     },
     Rule {
-        code: "request-not-forwarded",
-        name: "The gateway answered by itself",
-        severity: Broken,
-        what: "Every request of the client against the requests that the provider got.",
-        why: "An answer from a cache or of the gateway's own making is not the model's answer to this conversation.",
-        advice: "Switch response caching off for this route; where the gateway refused the request itself, its status and log say why.",
-        check: |case| both_sides::changed(case, Kind::RequestNotForwarded),
-    },
-    Rule {
         code: "request-multiplied",
         name: "The gateway made several requests of one",
         severity: Degraded,
@@ -330,6 +321,15 @@ pub static RULES: &[Rule] = &[
         why: "The client recovers from some errors by sending something poorer, and gives up on others.",
         advice: "The message holds the refusal's own words; the cited exchange holds the request.",
         check: wire::refused_by_target,
+    },
+    Rule {
+        code: "request-not-forwarded",
+        name: "The gateway answered by itself",
+        severity: Broken,
+        what: "Every request of the client against the requests that the provider got.",
+        why: "An answer from a cache or of the gateway's own making is not the model's answer to this conversation.",
+        advice: "Switch response caching off for this route; where the gateway refused the request itself, its status and log say why.",
+        check: |case| both_sides::changed(case, Kind::RequestNotForwarded),
     },
     Rule {
         code: "connection-broke",

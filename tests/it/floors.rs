@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 const FLOORS: [(&str, &[&str]); 5] = [
     (
         "ask and saw",
-        &["file_error", "probe", "decode", "evidence", "exchange", "messages", "redact", "sse", "transcript"],
+        &["file_error", "probe", "decode", "evidence", "exchange", "messages", "openai", "redact", "sse", "transcript"],
     ),
-    ("conclude", &["case", "finding", "judge", "rules", "tap_log", "text_evidence", "text_rules", "verdict"]),
+    (
+        "conclude",
+        &["case", "compare", "finding", "judge", "rules", "tap_log", "text_evidence", "text_rules", "verdict"],
+    ),
     ("drive", &["client", "launch", "log_delta", "process", "provider", "secret", "tap", "target", "workspace"]),
     ("tell", &["report"]),
     ("go", &["cell", "cli", "judge_text", "probes", "run", "world"]),

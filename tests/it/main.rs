@@ -8,6 +8,7 @@
 
 mod cli;
 mod client;
+mod compare;
 mod floors;
 #[cfg(feature = "live")]
 mod live;
