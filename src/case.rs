@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::compare::{Difference, compare};
 use crate::decode::decoded;
 use crate::evidence::{Evidence, LaunchFacts, TargetKind};
 use crate::exchange::{End, Exchange, header};
@@ -29,6 +30,8 @@ pub struct Case<'a> {
     pub calls: Vec<Call<'a>>,
     /// What the text alone says.
     pub text: TextVerdict,
+    /// What the gateway changed between its two sides.
+    pub differences: Vec<Difference>,
 }
 
 /// One inference request with what came back.
@@ -83,7 +86,7 @@ impl<'a> Case<'a> {
     /// Reads the evidence.
     pub fn read(probe: &'a Probe, evidence: &'a Evidence, text: TextVerdict) -> Self {
         let offers_agent = probe.tools.iter().any(|t| t == "Agent");
-        let calls = evidence
+        let calls: Vec<Call<'a>> = evidence
             .exchanges
             .iter()
             .filter(|e| e.request.is_inference() && !matches!(e.end, End::Refused { .. }))
@@ -95,7 +98,8 @@ impl<'a> Case<'a> {
                 Call { exchange, reply: read_reply(exchange, &request), request, launch: launch.max(1), by_agent }
             })
             .collect();
-        Self { probe, evidence, transcript: Transcript::read(&evidence.launches), calls, text }
+        let differences = compare(evidence, &calls);
+        Self { probe, evidence, transcript: Transcript::read(&evidence.launches), calls, text, differences }
     }
 
     /// Whom a defect of the wire is to be laid to: whoever stands at the other end of the client tap.

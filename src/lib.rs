@@ -14,12 +14,14 @@ pub mod decode;
 pub mod evidence;
 pub mod exchange;
 pub mod messages;
+pub mod openai;
 pub mod redact;
 pub mod sse;
 pub mod transcript;
 
 // What we conclude.
 pub mod case;
+pub mod compare;
 pub mod control;
 pub mod finding;
 pub mod judge;

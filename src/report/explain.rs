@@ -25,8 +25,10 @@ pub fn list() -> String {
 /// The codes that resemble a misspelt one, best first.
 pub fn similar(code: &str) -> Vec<&'static str> {
     let words: Vec<&str> = code.split('-').filter(|w| w.len() > 2).collect();
-    let score = |rule: &Rule| words.iter().filter(|w| rule.code.contains(*w)).count();
-    let mut near: Vec<_> = RULES.iter().map(|r| (score(r), r.code)).filter(|(n, _)| *n > 0).collect();
+    let shared = |rule: &Rule| words.iter().filter(|w| rule.code.contains(*w)).count();
+    // Of those that share as many words, the one that begins alike is meant: a slip is seldom in the first letters.
+    let alike = |rule: &Rule| rule.code.bytes().zip(code.bytes()).take_while(|(a, b)| a == b).count();
+    let mut near: Vec<_> = RULES.iter().map(|r| ((shared(r), alike(r)), r.code)).filter(|((n, _), _)| *n > 0).collect();
     near.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
     near.into_iter().map(|(_, code)| code).take(3).collect()
 }

@@ -18,6 +18,7 @@ const FLOORS: [(&str, &[&str]); 5] = [
             "evidence",
             "exchange",
             "messages",
+            "openai",
             "redact",
             "sse",
             "transcript",

@@ -8,6 +8,7 @@
 
 mod cli;
 mod client;
+mod compare;
 mod config;
 mod floors;
 mod gateway;
