@@ -70,6 +70,8 @@ pub enum Kind {
     RequestTools,
     /// Thinking or effort.
     RequestThinking,
+    /// Thinking or effort in a translation, whose provider may think in its own way.
+    RequestReasoning,
     /// Marks for the prompt cache.
     RequestCacheControl,
     /// Whether the answer is streamed.

@@ -54,7 +54,7 @@ impl Sides<'_, '_, '_, '_> {
 
     fn settings(&mut self, sent: &Meaning<'_>, arrived: &Meaning<'_>) {
         if let Some(words) = reasoning_change(sent, arrived) {
-            self.tell(Kind::RequestThinking, words);
+            self.tell(Kind::RequestReasoning, words);
         }
         if sent.stream != arrived.stream && !self.rewrites.stream() {
             self.tell(Kind::RequestStream, format!("stream: sent {}, arrived {}", sent.stream, arrived.stream));

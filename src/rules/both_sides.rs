@@ -22,3 +22,17 @@ pub(super) fn changed(case: &Case<'_>, kind: Kind) -> Vec<Found> {
     });
     found.collect()
 }
+
+/// Thinking that did not arrive. What a translation makes of it fails only a probe that is about thinking.
+pub(super) fn thinking_changed(case: &Case<'_>) -> Vec<Found> {
+    let mut found = changed(case, Kind::RequestThinking);
+    if case.probe.expect.thinking.is_some() {
+        found.extend(changed(case, Kind::RequestReasoning));
+    }
+    found
+}
+
+/// Thinking that a translation lost where nobody looks for it.
+pub(super) fn thinking_untranslated(case: &Case<'_>) -> Vec<Found> {
+    if case.probe.expect.thinking.is_some() { Vec::new() } else { changed(case, Kind::RequestReasoning) }
+}

@@ -292,7 +292,7 @@ pub static RULES: &[Rule] = &[
         what: "`thinking` and `output_config.effort`; behind a translator the provider's own settings for reasoning.",
         why: "The model thinks less, or not at all, and nobody sees why answers got worse.",
         advice: "Pass both fields on, `adaptive` included; translate effort into `reasoning_effort` or `reasoning.effort`.",
-        check: |case| both_sides::changed(case, Kind::RequestThinking),
+        check: both_sides::thinking_changed,
     },
     Rule {
         code: "request-cache-control-changed",
@@ -977,6 +977,15 @@ pub static RULES: &[Rule] = &[
         why: "The client does not see that it is waiting for retries, and its own come on top.",
         advice: "Let the client retry: it knows how long it may take.",
         check: |case| both_sides::changed(case, Kind::RequestRepeated),
+    },
+    Rule {
+        code: "request-thinking-untranslated",
+        name: "The translation dropped thinking or effort",
+        severity: Note,
+        what: "The provider's own settings for reasoning, behind a translator, in probes that are not about thinking.",
+        why: "The model thinks less than it was asked to; probes about thinking fail by it.",
+        advice: "Translate effort into `reasoning_effort` or `reasoning.effort`, and `adaptive` into reasoning that is on.",
+        check: both_sides::thinking_untranslated,
     },
     Rule {
         code: "request-reshaped",

@@ -141,6 +141,11 @@ const CASES: &[CodeCase] = &[
         silent: |s| s.both(|side| side.remove("thinking")),
     },
     CodeCase {
+        code: "request-thinking-untranslated",
+        fires: |s| through_chat(s, |b| b["reasoning_effort"] = json!("low")),
+        silent: |s| through_chat(s, |b| b["reasoning_effort"] = json!("xhigh")),
+    },
+    CodeCase {
         code: "request-cache-control-changed",
         fires: |s| s.far.edit(|b| drop(b["system"][1].as_object_mut().unwrap().remove("cache_control"))),
         silent: |s| s.both(|side| side.set("/system/1/cache_control", json!({ "type": "ephemeral", "ttl": "1h" }))),

@@ -22,12 +22,14 @@ pub(super) const NONCE: &str = "ref-0123456789abcdef";
 
 static PROBE: LazyLock<Probe> = LazyLock::new(|| Probe::read(&probes().join("basic_text.toml")).unwrap());
 
+static THINKING_PROBE: LazyLock<Probe> = LazyLock::new(|| Probe::read(&probes().join("thinking.toml")).unwrap());
+
 static TEXT_RULES: LazyLock<TextRules> = LazyLock::new(|| TextRules::read(&probes().join("rules.toml")).unwrap());
 
 /// The codes of the rules that compare the two sides, from the table itself.
 pub(super) static CODES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     let table = include_str!("../../../src/rules/mod.rs");
-    let rules = table.split("    Rule {").filter(|rule| rule.contains("both_sides::changed"));
+    let rules = table.split("    Rule {").filter(|rule| rule.contains("both_sides::"));
     rules.map(|rule| rule.split('"').nth(1).unwrap().to_owned()).collect()
 });
 
@@ -325,7 +327,11 @@ pub(super) fn evidence(near: Vec<Exchange>, behind: Option<Vec<Exchange>>, rewri
 
 /// What the judge finds between the two sides.
 pub(super) fn findings(evidence: &Evidence) -> Vec<Finding> {
-    let mut found = judge(&TEXT_RULES, &PROBE, evidence).findings;
+    findings_of(&PROBE, evidence)
+}
+
+fn findings_of(probe: &Probe, evidence: &Evidence) -> Vec<Finding> {
+    let mut found = judge(&TEXT_RULES, probe, evidence).findings;
     found.retain(|f| CODES.contains(&f.code));
     assert!(found.iter().all(|f| f.suspect == Suspect::Gateway && !f.cites.is_empty()), "{found:?}");
     found

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use ccsmoke::evidence::TargetKind;
 use ccsmoke::exchange::End;
+use ccsmoke::finding::Severity;
 use serde_json::{Value, json};
 
-use super::{Scene, message, request};
+use super::{PROBE, Scene, THINKING_PROBE, findings_of, message, request};
 
 /// What a translator has to be allowed.
 const REWRITES: [&str; 4] = ["model", "system_message", "thinking_signature", "usage_start"];
@@ -240,9 +241,9 @@ fn what_a_translation_loses_on_the_way_up_is_told() {
         ("request-tools-changed", |b| b["tools"][0]["function"]["description"] = json!("reads")),
         ("request-tools-changed", |b| b["tools"][0]["function"]["parameters"]["required"] = json!(["other"])),
         ("request-tools-changed", |b| b["tool_choice"] = json!("required")),
-        ("request-thinking-changed", |b| b["reasoning_effort"] = json!("low")),
-        ("request-thinking-changed", |b| drop(b.as_object_mut().unwrap().remove("reasoning_effort"))),
-        ("request-thinking-changed", |b| b["reasoning"] = json!({ "effort": "high", "enabled": false })),
+        ("request-thinking-untranslated", |b| b["reasoning_effort"] = json!("low")),
+        ("request-thinking-untranslated", |b| drop(b.as_object_mut().unwrap().remove("reasoning_effort"))),
+        ("request-thinking-untranslated", |b| b["reasoning"] = json!({ "effort": "high", "enabled": false })),
         ("request-stream-changed", |b| b["stream"] = json!(false)),
         ("request-field-changed", |b| b["max_completion_tokens"] = json!(4096)),
     ];
@@ -251,6 +252,16 @@ fn what_a_translation_loses_on_the_way_up_is_told() {
         scene.far.edit(change);
         assert_eq!(scene.codes(), only(code), "case {i}: {:#?}", scene.findings());
     }
+}
+
+#[test]
+fn thinking_that_a_translation_loses_fails_the_probes_about_thinking_only() {
+    let mut scene = chat();
+    scene.far.edit(|b| b["reasoning_effort"] = json!("none"));
+    let of =
+        |probe| findings_of(probe, &scene.evidence()).into_iter().map(|f| (f.code, f.severity)).collect::<Vec<_>>();
+    assert_eq!(of(&PROBE), [("request-thinking-untranslated".to_owned(), Severity::Note)]);
+    assert_eq!(of(&THINKING_PROBE), [("request-thinking-changed".to_owned(), Severity::Degraded)]);
 }
 
 #[test]
