@@ -18,7 +18,7 @@ const MOST: usize = 20;
 const FIELDS: [(&str, &str); 3] = [("temperature", "temperature"), ("top_p", "top_p"), ("stop_sequences", "stop")];
 
 /// Keywords of a schema that say nothing to the model, or that some providers refuse.
-const FREE_KEYWORDS: [&str; 3] = ["$schema", "cache_control", "format"];
+const FREE_KEYWORDS: [&str; 4] = ["$schema", "cache_control", "defer_loading", "format"];
 
 impl Sides<'_, '_, '_, '_> {
     /// The meaning of the body.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::case::Case;
 use crate::compare::{Difference, Kind};
+use crate::evidence::TargetKind;
 use crate::finding::Suspect;
 
 use super::Found;
@@ -35,4 +36,10 @@ pub(super) fn thinking_changed(case: &Case<'_>) -> Vec<Found> {
 /// Thinking that a translation lost where nobody looks for it.
 pub(super) fn thinking_untranslated(case: &Case<'_>) -> Vec<Found> {
     if case.probe.expect.thinking.is_some() { Vec::new() } else { changed(case, Kind::RequestReasoning) }
+}
+
+/// Token counts that changed. What a translation makes of them fails only a probe that is about usage.
+pub(super) fn usage_changed(case: &Case<'_>) -> Vec<Found> {
+    let translated = case.evidence.cell.target.kind == TargetKind::Translator;
+    if translated && case.probe.expect.usage.is_none() { Vec::new() } else { changed(case, Kind::AnswerUsage) }
 }

@@ -670,7 +670,7 @@ pub static RULES: &[Rule] = &[
         what: "Input, cache and output tokens at the answer's start and end.",
         why: "Cost, context meter and automatic compaction go wrong.",
         advice: "Pass usage on whole; ask `OpenAI` faces for it with `stream_options.include_usage`.",
-        check: |case| both_sides::changed(case, Kind::AnswerUsage),
+        check: both_sides::usage_changed,
     },
     Rule {
         code: "error-status-changed",

@@ -103,7 +103,9 @@ pub(super) fn refused_by_target(case: &Case<'_>) -> Vec<Found> {
             let broke_a_rule = case.evidence.provider.as_ref().is_some_and(|p| p.iter().any(by_the_rules));
             // Who was sent something broken before cannot be blamed for sending it back.
             let provoked = case.answers().any(|(c, a)| c.exchange.id < call.exchange.id && !a.faults.is_empty());
-            let suspect = if broke_a_rule && !provoked { Suspect::Client } else { case.far() };
+            // Nor can it be for what was changed on the way.
+            let altered = case.differences.iter().any(|d| d.exchange == Some(call.exchange.id));
+            let suspect = if broke_a_rule && !provoked && !altered { Suspect::Client } else { case.far() };
             let finding = Found::new(suspect, message).at(call);
             match status {
                 429 | 502..=504 | 529 if !case.scripted() => {

@@ -27,7 +27,7 @@ static THINKING_PROBE: LazyLock<Probe> = LazyLock::new(|| Probe::read(&probes().
 static TEXT_RULES: LazyLock<TextRules> = LazyLock::new(|| TextRules::read(&probes().join("rules.toml")).unwrap());
 
 /// The codes of the rules that compare the two sides, from the table itself.
-pub(super) static CODES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+pub(crate) static CODES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     let table = include_str!("../../../src/rules/mod.rs");
     let rules = table.split("    Rule {").filter(|rule| rule.contains("both_sides::"));
     rules.map(|rule| rule.split('"').nth(1).unwrap().to_owned()).collect()
