@@ -20,7 +20,10 @@ use serde_json::{Value, json};
 
 pub(super) const NONCE: &str = "ref-0123456789abcdef";
 
-static PROBE: LazyLock<Probe> = LazyLock::new(|| Probe::read(&probes().join("basic_text.toml")).unwrap());
+static PROBE: LazyLock<Probe> = LazyLock::new(|| Probe::read(&probes().join("usage_truth.toml")).unwrap());
+
+/// One that is about text alone.
+static TEXT_PROBE: LazyLock<Probe> = LazyLock::new(|| Probe::read(&probes().join("basic_text.toml")).unwrap());
 
 static THINKING_PROBE: LazyLock<Probe> = LazyLock::new(|| Probe::read(&probes().join("thinking.toml")).unwrap());
 

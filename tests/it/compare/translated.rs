@@ -7,7 +7,7 @@ use ccsmoke::exchange::End;
 use ccsmoke::finding::Severity;
 use serde_json::{Value, json};
 
-use super::{PROBE, Scene, THINKING_PROBE, findings_of, message, request};
+use super::{PROBE, Scene, TEXT_PROBE, THINKING_PROBE, findings_of, message, request};
 
 /// What a translator has to be allowed.
 const REWRITES: [&str; 4] = ["model", "system_message", "thinking_signature", "usage_start"];
@@ -359,6 +359,8 @@ fn token_counts_that_were_never_asked_for_are_the_gateways_fault() {
     let found = scene.findings();
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(found[0].message.contains("include_usage"));
+    // Text and tools work without token counts.
+    assert_eq!(findings_of(&TEXT_PROBE, &scene.evidence()), []);
 }
 
 #[test]
