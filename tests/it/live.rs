@@ -1,19 +1,27 @@
-//! The real client against the embedded provider, through the command that a person types: all six probes pass, and what is
+//! The real client against the embedded provider, through the command that a person types: all probes pass, and what is
 //! planted into one of them turns exactly that one red, with the right suspect.
 
 use serde_json::Value;
 
 use crate::support::{ccsmoke, output, probes_with, report, report_path, stderr, stdout};
 
-const PROBES: [&str; 6] =
-    ["basic_text", "compact_command", "interleaved_thinking_tool", "subagent_task", "thinking", "tool_use_roundtrip"];
+const PROBES: [&str; 8] = [
+    "basic_text",
+    "compact_command",
+    "interleaved_thinking_tool",
+    "streaming",
+    "subagent_task",
+    "thinking",
+    "tool_use_roundtrip",
+    "usage_truth",
+];
 
 #[test]
-fn all_six_probes_pass_on_the_embedded_provider() {
+fn all_probes_pass_on_the_embedded_provider() {
     let results = tempfile::tempdir().unwrap();
     let ran = output(ccsmoke().args(["run", "--results"]).arg(results.path()));
     assert_eq!(ran.status.code(), Some(0), "{}{}", stdout(&ran), stderr(&ran));
-    assert!(stdout(&ran).contains("6 passed"), "{}", stdout(&ran));
+    assert!(stdout(&ran).contains("8 passed"), "{}", stdout(&ran));
     let report = report(results.path());
     let outcomes = report["outcomes"].as_array().unwrap();
     let features: Vec<&str> = outcomes.iter().map(|o| o["feature"].as_str().unwrap()).collect();
@@ -30,7 +38,7 @@ fn all_six_probes_pass_on_the_embedded_provider() {
     // What was stored is judged again, without a client, and nothing is judged otherwise.
     let again = output(ccsmoke().arg("judge").arg(results.path()));
     assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
-    assert!(stdout(&again).contains("6 passed") && !stdout(&again).contains("otherwise"), "{}", stdout(&again));
+    assert!(stdout(&again).contains("8 passed") && !stdout(&again).contains("otherwise"), "{}", stdout(&again));
 }
 
 /// Runs all probes with one change to one file, and checks that exactly its cell is red.
@@ -142,6 +150,6 @@ fn an_interrupted_run_leaves_a_valid_partial_report() {
     let report = report(results.path());
     assert_eq!(report["interrupted"], true);
     let (done, missing) = (report["outcomes"].as_array().unwrap().len(), report["not_run"].as_array().unwrap().len());
-    assert!(done >= 1 && missing >= 1 && done + missing == 6, "{done} {missing}");
+    assert!(done >= 1 && missing >= 1 && done + missing == PROBES.len(), "{done} {missing}");
     assert!(report_path(results.path()).file_name().unwrap().to_str().unwrap().starts_with("ccsmoke-matrix-main-"));
 }
