@@ -271,8 +271,17 @@ fn summary<'c, 'a>(case: &'c Case<'a>) -> Option<(&'c Call<'a>, &'c Answer)> {
 pub(super) fn compact_not_done(case: &Case<'_>) -> Vec<Found> {
     let Some(wanted) = case.probe.expect.compact.as_ref().filter(|w| *w.get_ref()) else { return Vec::new() };
     let place = case.probe.cite(&wanted.span());
+    if case.evidence.launches.len() < case.probe.launch.len() {
+        // It never came to the launch that compacts; why not is told by others.
+        return Vec::new();
+    }
+    let said = case.transcript.system("status").find_map(|l| Some((l.place, l.value["compact_error"].as_str()?)));
     let Some((call, _)) = summary(case) else {
-        return vec![Found::new(Suspect::Client, "no answered compaction request was seen").cite(place)];
+        let finding = match said {
+            Some((at, words)) => Found::new(Suspect::Client, format!("the client did not compact: {words}")).cite(at),
+            None => Found::new(Suspect::Client, "no answered compaction request was seen"),
+        };
+        return vec![finding.cite(place)];
     };
     let boundary =
         case.transcript.system("compact_boundary").any(|l| l.value["compact_metadata"]["trigger"] == "manual");
