@@ -1,6 +1,7 @@
 //! Where a run's files stand: the report, written whole or not at all, and beside it a folder with each cell's evidence.
 
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -176,7 +177,11 @@ fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, StoreError> 
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let write = || -> io::Result<()> {
         let folder = path.parent().ok_or_else(|| io::Error::other("has no folder"))?;
-        let mut file = tempfile::Builder::new().prefix(".ccsmoke-").suffix(".tmp").tempfile_in(folder)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(".ccsmoke-")
+            .suffix(".tmp")
+            .permissions(std::fs::Permissions::from_mode(0o644))
+            .tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|e| e.error)?;

@@ -265,7 +265,9 @@ impl Connection {
             }
         };
         connected.map_err(|e| {
-            record.end(End::NeverAnswered { error: format!("cannot connect to {:?}: {e}", self.shared.upstream) });
+            record.end(End::NeverAnswered {
+                error: format!("cannot connect to {}: {e}", self.shared.upstream.authority()),
+            });
             Fate::Reset
         })
     }

@@ -179,3 +179,9 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     let ended = child.wait_with_output().unwrap();
     assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), b"".as_slice()));
 }
+
+#[test]
+fn the_committed_sample_is_judged_as_it_was() {
+    let (out, _) = ended(ccsmoke().args(["judge", "results/sample"]), 0);
+    assert!(out.contains("8 passed") && !out.contains("otherwise"), "{out}");
+}
