@@ -1,10 +1,10 @@
 //! The scripted provider: what answers behind the gateway, deterministic and as strict as the real API where a gateway's
 //! mistake would show.
 //!
-//! It speaks Anthropic Messages, and for gateways that translate OpenAI Chat Completions and Responses ([`openai`]), all on one
+//! It speaks Anthropic Messages, and for gateways that translate OpenAI Chat Completions and Responses (`openai`), all on one
 //! loopback port. A request belongs to the registered conversation whose nonce it holds,
 //! its answer follows from what it says alone, and what the real API would refuse is refused in the real API's words
-//! ([`contract`] and [`openai::contract`]). Its own account of every request is evidence.
+//! ([`contract`] and `openai::contract`). Its own account of every request is evidence.
 
 mod answer;
 pub mod contract;
