@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
@@ -225,12 +226,23 @@ async fn run_cell(
         // A regression is a finding about the product: no later attempt takes it back.
         let again = verdict.outcome == Outcome::Failed && !verdict.classification.is_regression();
         if again && attempts.len() <= retries {
-            continue;
+            // The world is given time to mend; there is no event that tells when it has.
+            tokio::select! {
+                () = tokio::time::sleep(pause_before(attempts.len())) => continue,
+                () = cancel.cancelled() => return None,
+            }
         }
         row.attempts = attempts;
         drop(events.send(Event::CellFinished { cell: cell.name(), row: Box::new(row.clone()) }));
         return Some(RunCell { row, client_cpu_us });
     }
+}
+
+/// How long to wait before a failed cell is tried again: one second, then twice as long each time, at most half a minute.
+fn pause_before(failed: usize) -> Duration {
+    const LONGEST: u64 = 30;
+    let exponent = u32::try_from(failed.saturating_sub(1)).unwrap_or(u32::MAX);
+    Duration::from_secs(2_u64.saturating_pow(exponent).min(LONGEST))
 }
 
 /// A cell's row, and what its client cost in all attempts.
@@ -297,5 +309,16 @@ fn nothing_captured(outcome: Outcome, classification: Classification, finding: F
         text_verdict: TextVerdict { outcome, classification, rule: "nothing-was-captured".to_owned() },
         usage: Usage::default(),
         cost_usd: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_between_attempts_double_and_are_bounded() {
+        let seconds: Vec<u64> = [1, 2, 3, 5, 6, 100, usize::MAX].map(|n| pause_before(n).as_secs()).to_vec();
+        assert_eq!(seconds, [1, 2, 4, 16, 30, 30, 30]);
     }
 }
