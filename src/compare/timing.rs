@@ -49,18 +49,23 @@ impl Sides<'_, '_, '_, '_> {
     }
 }
 
-/// Whether a slow answer of several pieces reached the client only when its last piece had been sent.
+/// Whether a slow answer of several pieces was collected: it reached the client only when its last piece had been sent, and then
+/// in far fewer pieces, or all at once. One that comes as late but piece by piece was delayed, as on a busy machine.
 fn held_back(sent: &Response, got: &Response) -> Option<String> {
-    let pieces: Vec<u64> = sent.arrivals.iter().filter(|a| a.len > 0).map(|a| a.at_us).collect();
+    let times =
+        |response: &Response| -> Vec<u64> { response.arrivals.iter().filter(|a| a.len > 0).map(|a| a.at_us).collect() };
+    let (pieces, heard) = (times(sent), times(got));
     let (first, last) = (*pieces.first()?, *pieces.last()?);
-    let heard = got.arrivals.iter().find(|a| a.len > 0)?.at_us;
+    let (heard_first, heard_last) = (*heard.first()?, *heard.last()?);
     let took = last.checked_sub(first).filter(|took| *took >= SLOW_US)?;
-    (pieces.len() >= 3 && heard > last).then(|| {
+    let merged = heard.len().saturating_mul(3) <= pieces.len();
+    let at_once = heard_last.saturating_sub(heard_first).saturating_mul(20) <= took;
+    (pieces.len() >= 3 && heard_first > last && (merged || at_once)).then(|| {
         format!(
             "the provider sent {} pieces in {} ms, the client got its first byte {} ms after the last of them",
             pieces.len(),
             took / 1000,
-            (heard - last) / 1000,
+            (heard_first - last) / 1000,
         )
     })
 }

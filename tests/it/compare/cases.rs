@@ -316,6 +316,15 @@ fn every_code_fires_where_it_should_and_stays_silent_beside_it() {
 }
 
 #[test]
+fn a_stream_that_is_late_but_comes_piece_by_piece_was_not_collected() {
+    let mut scene = Scene::through();
+    slowly(&mut scene, &[500_000, 560_000, 640_000]);
+    assert_eq!(scene.findings(), []);
+    slowly(&mut scene, &[500_000, 501_000, 502_000]);
+    assert_eq!(scene.codes(), BTreeSet::from(["stream-buffered".to_owned()]));
+}
+
+#[test]
 fn every_code_has_its_cases() {
     let cases = CASES.iter().map(|c| c.code).chain(BY_NUMBER).map(str::to_owned).collect::<BTreeSet<_>>();
     assert_eq!(cases, *CODES);
