@@ -18,6 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -171,6 +173,8 @@ impl Supervised {
         let mut facts = ProcessFacts::default();
         let deadline = Instant::now() + limits.total;
         let mut force_at: Option<Instant> = None;
+        let mut group: Option<i32> = None;
+        let mut pipes_are_open = true;
         loop {
             let seen = *self.seen.borrow_and_update();
             let idle_at = controls.activity.last() + limits.idle;
@@ -179,7 +183,10 @@ impl Supervised {
             let why = tokio::select! {
                 biased;
                 report = self.link.report() => match report {
-                    Some(Report::Started) => continue,
+                    Some(Report::Started { pid }) => {
+                        group = Some(pid);
+                        continue;
+                    }
                     Some(Report::NotStarted { error }) => return failed(error),
                     Some(Report::Exited { code, signal, leftovers, held_pipes }) => {
                         facts.returncode = code.filter(|_| !ending);
@@ -189,6 +196,10 @@ impl Supervised {
                         break;
                     }
                     Some(Report::Gone { .. }) | None => {
+                        // Somebody ended the supervisor. What the client's own group holds can still be ended.
+                        if let Some(group) = group {
+                            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+                        }
                         facts.spawn_error = Some("the supervisor ended without a word about its client".to_owned());
                         break;
                     }
@@ -208,9 +219,9 @@ impl Supervised {
                     self.link.command(supervisor::KILL).await;
                     continue;
                 }
-                changed = self.seen.changed() => {
+                changed = self.seen.changed(), if pipes_are_open => {
                     // Both readers are gone when both pipes are closed; the reports still come.
-                    if changed.is_err() { self.seen = watch::channel(Seen { ..seen }).1; }
+                    pipes_are_open = changed.is_ok();
                     continue;
                 }
             };

@@ -57,7 +57,8 @@ impl Service {
             .map_err(|e| format!("the supervisor {} could not be started: {e}", spec.supervisor.display()))?;
         let copy = tokio::spawn(copy(output, file, spec.limits.most_bytes));
         let supervisor = link.supervisor();
-        let (Some(Report::Started), Some(supervisor)) = (link.report().await.map(started).transpose()?, supervisor)
+        let (Some(Report::Started { .. }), Some(supervisor)) =
+            (link.report().await.map(started).transpose()?, supervisor)
         else {
             copy.abort();
             return Err("the supervisor ended without a word about its program".to_owned());
@@ -164,21 +165,20 @@ async fn run(mut link: Link, mut wish: watch::Receiver<Wanted>, grace: Duration,
 async fn copy(mut output: Receiver, mut log: File, most_bytes: u64) {
     let mut buffer = vec![0; 64 << 10];
     let mut room = most_bytes;
+    let mut full = false;
     while let Ok(n @ 1..) = output.read(&mut buffer).await {
-        if room == 0 {
+        if full {
             continue;
         }
         let fits = usize::try_from(room).unwrap_or(n).min(n);
         room -= fits as u64;
         let mut written = log.write_all(&buffer[..fits]).await;
         if fits < n {
-            room = 0;
+            full = true;
             let words = format!("\nccsmoke: what is printed after {most_bytes} bytes is not kept\n");
             written = written.and(log.write_all(words.as_bytes()).await);
         }
         // Only then the file holds it, which others read.
-        if written.is_err() || log.flush().await.is_err() {
-            room = 0;
-        }
+        full |= written.is_err() || log.flush().await.is_err();
     }
 }

@@ -32,7 +32,10 @@ pub(super) const KILL: &[u8] = b"k";
 #[serde(rename_all = "snake_case")]
 pub(super) enum Report {
     /// The client runs.
-    Started,
+    Started {
+        /// Its process id, which is that of its group as well.
+        pid: i32,
+    },
     /// It could not be started.
     NotStarted {
         /// Why, in words.
@@ -97,7 +100,7 @@ fn supervise(mut args: Vec<OsString>) -> io::Result<()> {
 
     let obeying = control.try_clone()?;
     std::thread::spawn(move || obey(obeying, client));
-    report(&Report::Started)?;
+    report(&Report::Started { pid: client.as_raw() })?;
     let (code, signal) = wait_for(client)?;
     let alive = descendants();
     let held_pipes = alive.iter().any(|pid| holds_one_of(*pid, &pipes));

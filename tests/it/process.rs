@@ -215,6 +215,20 @@ async fn a_chain_that_hops_from_session_to_session_does_not_escape() {
 }
 
 #[tokio::test]
+async fn a_client_that_ends_its_own_supervisor_is_told_of_and_does_not_live_on() {
+    let stand_in = StandIn::new("kill -9 $PPID; sleep 60");
+    let facts = stand_in.run().await;
+    assert!(facts.spawn_error.unwrap().contains("the supervisor ended"));
+    wait_until_none_survives(&stand_in.sign).await;
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_pipes_and_lives_on_is_waited_for() {
+    let facts = StandIn::new("exec >&- 2>&-; sleep 1; exit 5").run().await;
+    assert_eq!((facts.returncode, facts.held_pipes), (Some(5), false));
+}
+
+#[tokio::test]
 async fn nothing_survives_when_the_owner_drops_the_run() {
     let stand_in = StandIn::new(&format!("{FAMILY} trap '' TERM; sleep 60"));
     let dropped = tokio::time::timeout(Duration::from_millis(700), stand_in.run()).await;
