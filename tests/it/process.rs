@@ -216,7 +216,7 @@ async fn a_chain_that_hops_from_session_to_session_does_not_escape() {
 
 #[tokio::test]
 async fn a_client_that_ends_its_own_supervisor_is_told_of_and_does_not_live_on() {
-    let stand_in = StandIn::new("kill -9 $PPID; sleep 60");
+    let stand_in = StandIn::new("sleep 0.3; kill -9 $PPID; sleep 60");
     let facts = stand_in.run().await;
     assert!(facts.spawn_error.unwrap().contains("the supervisor ended"));
     wait_until_none_survives(&stand_in.sign).await;
