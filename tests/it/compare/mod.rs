@@ -31,7 +31,7 @@ static TEXT_RULES: LazyLock<TextRules> = LazyLock::new(|| TextRules::read(&probe
 
 /// The codes of the rules that compare the two sides, from the table itself.
 pub(crate) static CODES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
-    let table = include_str!("../../../src/rules/mod.rs");
+    let table = include_str!("../../../src/rules/table.rs");
     let rules = table.split("    Rule {").filter(|rule| rule.contains("both_sides::"));
     rules.map(|rule| rule.split('"').nth(1).unwrap().to_owned()).collect()
 });
