@@ -3,6 +3,7 @@
 //! The modules in reading order; `DESIGN.md` tells the story in one line per file.
 
 // What we ask.
+pub mod capability;
 pub mod config;
 pub mod file_error;
 pub mod model;

@@ -9,6 +9,7 @@ const FLOORS: [(&str, &[&str]); 5] = [
     (
         "ask and saw",
         &[
+            "capability",
             "config",
             "file_error",
             "model",
