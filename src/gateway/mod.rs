@@ -20,8 +20,9 @@ use tokio::time::Instant;
 use crate::config::{CredentialSource, Profile, Way};
 use crate::process::{self, Controls, End, ProcessLimits, ProcessSpec, Service};
 use crate::secret::Secret;
+use crate::tap::Upstream;
 pub use failure::{FailureKind, GatewayFailure};
-use http::{Address, Answer};
+use http::Unanswered;
 use setting::Setting;
 
 /// How often a gateway is started on another port when somebody else took the one before it did.
@@ -70,7 +71,7 @@ impl Surroundings<'_> {
 pub struct Gateway {
     name: String,
     base_url: String,
-    address: Address,
+    upstream: Upstream,
     ready: String,
     credential: Option<Secret>,
     log: Option<PathBuf>,
@@ -166,7 +167,7 @@ impl Gateway {
         Ok(Self {
             name: profile.name.clone(),
             base_url: base_url.to_owned(),
-            address: Address::parse(base_url).ok_or_else(|| format!("{base_url} is no URL"))?,
+            upstream: Upstream::parse(base_url, setting.ca_certificates()?.as_deref()).map_err(|e| e.to_string())?,
             ready: profile.ready.clone(),
             credential,
             log,
@@ -188,7 +189,11 @@ impl Gateway {
                 end = &mut ended => return Err(self.death(end).await),
                 asked = self.ask(ONE_ANSWER.min(deadline - Instant::now())) => asked,
             };
-            let Err(last) = asked else { return self.no_stranger().await };
+            let last = match asked {
+                Ok(()) => return self.no_stranger().await,
+                Err(Unanswered::Untrusted(why)) => return Err(self.failure(FailureKind::Untrusted { why })),
+                Err(Unanswered::Silent(last)) => last,
+            };
             if Instant::now() + pause >= deadline {
                 let path = self.ready.clone();
                 return Err(self.failure(FailureKind::NeverReady { path, waited: timeout, last }));
@@ -201,19 +206,19 @@ impl Gateway {
     }
 
     /// Asks for the ready path once.
-    async fn ask(&self, limit: Duration) -> Result<(), String> {
-        match tokio::time::timeout(limit, self.address.ask(&self.ready)).await {
-            Ok(Ok(Answer::Connected | Answer::Status(200..=499))) => Ok(()),
-            Ok(Ok(Answer::Status(status))) => Err(format!("answered with {status}")),
-            Ok(Err(words)) => Err(words),
-            Err(_) => Err(format!("no answer within {} s", limit.as_secs_f64())),
+    async fn ask(&self, limit: Duration) -> Result<(), Unanswered> {
+        match tokio::time::timeout(limit, http::ask(&self.upstream, &self.ready)).await {
+            Ok(Ok(200..=499)) => Ok(()),
+            Ok(Ok(status)) => Err(Unanswered::Silent(format!("answered with {status}"))),
+            Ok(Err(unanswered)) => Err(unanswered),
+            Err(_) => Err(Unanswered::Silent(format!("no answer within {} s", limit.as_secs_f64()))),
         }
     }
 
     /// Makes sure that nobody else answered.
     async fn no_stranger(&self) -> Result<(), GatewayFailure> {
         let Some(service) = &self.service else { return Ok(()) };
-        let (port, supervisor) = (self.address.port(), service.supervisor());
+        let (port, supervisor) = (self.upstream.port(), service.supervisor());
         let stranger =
             tokio::task::spawn_blocking(move || stranger::stranger_at(port, supervisor)).await.ok().flatten();
         match (stranger, service.end()) {
@@ -225,7 +230,7 @@ impl Gateway {
 
     /// The failure of a gateway that ended by itself: nothing of it is left, so a port that is still in use is somebody else's.
     async fn death(&self, end: End) -> GatewayFailure {
-        let port = self.address.port();
+        let port = self.upstream.port();
         let taken = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
         if taken.is_err_and(|e| e.kind() == std::io::ErrorKind::AddrInUse) {
             return self.failure(FailureKind::SomebodyElse { port, pid: None });
@@ -253,6 +258,11 @@ impl Gateway {
     /// Its base URL, without a slash at the end.
     pub fn base_url(&self) -> &str {
         &self.base_url
+    }
+
+    /// Where a tap before it forwards to.
+    pub fn upstream(&self) -> &Upstream {
+        &self.upstream
     }
 
     /// What the tap has to show to it. A literal of the profile may be in what the gateway prints, so the redactor has to know it.
@@ -285,7 +295,10 @@ impl Gateway {
             end = &mut ended => Err(self.death(end).await),
             asked = self.ask(ONE_ANSWER) => match asked {
                 Ok(()) => Ok(()),
-                Err(last) => Err(self.failure(FailureKind::NotAnswering { path: self.ready.clone(), last })),
+                Err(Unanswered::Untrusted(why)) => Err(self.failure(FailureKind::Untrusted { why })),
+                Err(Unanswered::Silent(last)) => {
+                    Err(self.failure(FailureKind::NotAnswering { path: self.ready.clone(), last }))
+                }
             },
         }
     }
