@@ -90,7 +90,7 @@ pub struct Limits {
     pub timeout: Duration,
     /// The most requests of a cell.
     pub max_requests: u32,
-    /// What a launch may cost, in US dollars. The client looks after a turn, so it goes beyond by what one turn costs.
+    /// What a cell may cost, in US dollars. The client looks after a turn, so it goes beyond by what one turn costs.
     pub max_cost_usd: Option<f64>,
 }
 
@@ -138,9 +138,7 @@ pub type ControlKey = (String, String);
 impl Rig {
     /// What an attempt at a cell is expected to use of the run's budget.
     pub fn expected_use(&self, cell: &CellPlan) -> Use {
-        let launches = u32::try_from(cell.probe.launch.len()).unwrap_or(u32::MAX);
-        let cost_usd = self.limits.max_cost_usd.map_or(0.0, |most| most * f64::from(launches));
-        Use { requests: u64::from(cell.expected_requests()), cost_usd }
+        Use { requests: u64::from(cell.expected_requests()), cost_usd: self.limits.max_cost_usd.unwrap_or(0.0) }
     }
 
     /// Runs one attempt and judges it; what failed behind a gateway is held against the control.

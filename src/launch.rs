@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use crate::evidence::MAX_COST;
 use crate::probe::{Launch, Probe, Vars};
 
 /// Variables of the caller that a client or a gateway may see; all others are kept from it. `LC_*` may pass, too.
@@ -40,9 +41,6 @@ const HERMETIC: [(&str, &str); 15] = [
 /// Tools that cannot act outside the workspace: they change nothing. Only a probe that offers no others may tell a client
 /// that runs as root that it is in a sandbox, because cells are not contained.
 const HARMLESS_TOOLS: [&str; 2] = ["Agent", "Read"];
-
-/// The argument that bounds what a launch may cost, in US dollars. The client looks at it after every turn.
-pub const MAX_COST: &str = "--max-budget-usd";
 
 /// The arguments of one launch. `max_cost_usd` is what it may cost, unless the probe itself says so.
 pub fn arguments(probe: &Probe, launch: &Launch, vars: &Vars, model: &str, max_cost_usd: Option<f64>) -> Vec<String> {

@@ -178,7 +178,8 @@ impl Stand {
         self.alone.lock().await
     }
 
-    /// The running target for a model; it is started when it is not running yet.
+    /// The running target for a model; it is started when it is not running yet, and again when it has ended meanwhile: what
+    /// ended it is told of by the cell that saw it.
     ///
     /// # Errors
     /// What was seen of a gateway that could not be used; the same for every cell of it.
@@ -187,7 +188,14 @@ impl Stand {
             What::Profile(profile) if profile.is_per_model() => Some(model.name.clone()),
             _ => None,
         };
-        let cell = Arc::clone(self.entries.lock().await.entry(own.clone()).or_default());
+        let cell = {
+            let mut entries = self.entries.lock().await;
+            let cell = entries.entry(own.clone()).or_default();
+            if cell.get().is_some_and(|entered| entered.as_ref().is_ok_and(|entry| entry.is_gone())) {
+                *cell = Arc::default();
+            }
+            Arc::clone(cell)
+        };
         cell.get_or_init(|| self.open(own.as_deref(), common)).await.clone()
     }
 
@@ -306,6 +314,11 @@ async fn open_behind(common: &Common, port: u16) -> io::Result<(BehindTap, Arc<P
 }
 
 impl Entry {
+    /// Whether its gateway was started here and has ended.
+    fn is_gone(&self) -> bool {
+        self.gateway.as_ref().is_some_and(|running| running.gateway.is_gone())
+    }
+
     /// The requests behind the gateway that carried the nonce, on the clock of a recording that began at `began`.
     pub fn claim(&self, nonce: &str, began: Instant) -> Option<Vec<Exchange>> {
         let behind = self.behind.as_ref()?;

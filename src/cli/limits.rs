@@ -20,7 +20,7 @@ pub struct LimitArgs {
     /// Requests after which a cell is stopped as a runaway [default: 25]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_requests: Option<u32>,
-    /// US dollars, as the client counts them, that a launch may cost [default: no limit]
+    /// US dollars, as the client counts them, that a cell may cost [default: no limit]
     #[arg(long, value_name = "USD", value_parser = amount)]
     max_cost: Option<f64>,
     /// Requests that the clients of the whole run may send [default: no limit]

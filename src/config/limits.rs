@@ -12,7 +12,7 @@ pub struct Limits {
     pub timeout_s: Option<u64>,
     /// Requests after which a cell is stopped as a runaway.
     pub max_requests: Option<u32>,
-    /// US dollars, as the client reports them, that a launch may cost.
+    /// US dollars, as the client reports them, that a cell may cost.
     pub max_cost_usd: Option<f64>,
     /// Requests that all cells of a run may send.
     pub max_run_requests: Option<u64>,

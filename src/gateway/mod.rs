@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::config::{CredentialSource, Profile, Way};
+use crate::log_delta::newest;
 use crate::process::{self, Controls, End, ProcessLimits, ProcessSpec, Service};
 use crate::secret::Secret;
 use crate::tap::Upstream;
@@ -30,6 +31,9 @@ const STARTS: usize = 5;
 
 /// How long one question for the ready path may take.
 const ONE_ANSWER: Duration = Duration::from_secs(5);
+
+/// How long after a gateway has become silent it may take until it is known that its process has ended.
+const END_KNOWN: Duration = Duration::from_millis(500);
 
 /// The pauses between two questions grow between these bounds. There is no event to await: the port is another process's.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
@@ -239,7 +243,8 @@ impl Gateway {
     }
 
     fn failure(&self, kind: FailureKind) -> GatewayFailure {
-        let files = std::iter::once(self.output.as_path()).chain(self.log.as_deref());
+        let log = self.log.as_deref().map(newest);
+        let files = std::iter::once(self.output.as_path()).chain(log.as_deref());
         let last_lines = failure::last_lines(files.filter(|_| self.service.is_some()));
         GatewayFailure { gateway: self.name.clone(), kind, last_lines }
     }
@@ -290,17 +295,24 @@ impl Gateway {
     /// It has died, or does not answer its ready path.
     pub async fn health(&self) -> Result<(), GatewayFailure> {
         let mut ended = pin!(self.ended());
-        tokio::select! {
+        let asked = tokio::select! {
             biased;
-            end = &mut ended => Err(self.death(end).await),
-            asked = self.ask(ONE_ANSWER) => match asked {
-                Ok(()) => Ok(()),
-                Err(Unanswered::Untrusted(why)) => Err(self.failure(FailureKind::Untrusted { why })),
-                Err(Unanswered::Silent(last)) => {
-                    Err(self.failure(FailureKind::NotAnswering { path: self.ready.clone(), last }))
-                }
+            end = &mut ended => return Err(self.death(end).await),
+            asked = self.ask(ONE_ANSWER) => asked,
+        };
+        match asked {
+            Ok(()) => Ok(()),
+            Err(Unanswered::Untrusted(why)) => Err(self.failure(FailureKind::Untrusted { why })),
+            Err(Unanswered::Silent(last)) => match tokio::time::timeout(END_KNOWN, ended).await {
+                Ok(end) => Err(self.death(end).await),
+                Err(_) => Err(self.failure(FailureKind::NotAnswering { path: self.ready.clone(), last })),
             },
         }
+    }
+
+    /// Whether it was started here and has ended.
+    pub fn is_gone(&self) -> bool {
+        self.service.as_ref().is_some_and(|service| service.end().is_some())
     }
 
     /// Awaits the end of a gateway that was started here; an adopted one is never seen to end.
