@@ -178,6 +178,18 @@ mod tests {
     }
 
     #[test]
+    fn only_a_gateway_may_call_its_tap_by_the_name_of_this_machine() {
+        let client =
+            Access::Cell(Credentials { cell_token: cell_token().unwrap(), upstream: Some(Secret::new("sk-real")) });
+        for (host, is_tap) in
+            [("localhost:4001", true), ("localhost:4002", false), ("localhost", false), ("x:4001", false)]
+        {
+            assert_eq!(Access::Anyone.is_called(host, "127.0.0.1:4001"), is_tap, "{host}");
+            assert!(!client.is_called(host, "127.0.0.1:4001"), "{host}");
+        }
+    }
+
+    #[test]
     fn a_credential_with_a_line_end_is_refused_without_being_shown() {
         let upstream = Some(Secret::new("sk-real\n"));
         let error = Access::Cell(Credentials { cell_token: "t".into(), upstream }).check().unwrap_err().to_string();

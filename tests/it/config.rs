@@ -79,8 +79,9 @@ fn the_built_in_profiles_and_the_documented_example_are_right() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ccsmoke.example.toml");
     let config = Config::read(&example, &built_in).unwrap_or_else(|e| panic!("{e}"));
     let names: Vec<&str> = config.targets.iter().map(|t| t.name.as_str()).collect();
-    assert_eq!(names, ["company", "mine", "nginx-old"]);
+    assert_eq!(names, ["company", "running", "mine", "nginx-old"]);
     assert_eq!(config.targets[0].rewrites.len(), 2);
+    assert_eq!(config.limits.max_run_cost_usd, Some(2.0));
 }
 
 #[test]

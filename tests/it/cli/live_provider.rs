@@ -149,6 +149,21 @@ fn a_live_provider_is_tested_over_tls_and_its_key_is_seen_nowhere() {
 }
 
 #[test]
+#[cfg(feature = "live")]
+fn the_real_client_passes_over_tls() {
+    let (live, place) = (Live::start(), StandIn::empty());
+    let mut run = crate::support::ccsmoke();
+    run.args(["run", "--probe", "basic_text", "--url", &live.url, "--auth-token-env", "LIVE_API_KEY", "--ca-file"]);
+    run.arg(live.ca_file(&place)).env("LIVE_API_KEY", &live.key).arg("--results").arg(place.results());
+    ended(run.args(["--max-cost", "1", "--max-run-cost", "2", "--max-run-requests", "9"]), 0);
+    let row = place.row();
+    assert_eq!((&row["classification"], suspects(&row)), (&json!("passed"), Vec::new()), "{row:#}");
+    for (path, content) in place.written() {
+        assert!(!String::from_utf8_lossy(&content).contains(&live.key), "the key is in {}", path.display());
+    }
+}
+
+#[test]
 fn a_gateway_in_front_of_a_live_provider_gets_the_key_and_nobody_else_does() {
     let (live, place) = (Live::start(), asking(1, "exit 0"));
     let exe = std::env::current_exe().unwrap();
