@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+/// By how much, in US dollars, a sum of fractions may miss what it should be.
+const UNEVEN: f64 = 1e-9;
+
 /// What a run may use up; `None` is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Allowance {
@@ -106,7 +109,8 @@ impl Budget {
         }
         let most = self.allowance.cost_usd?;
         // An attempt whose cost nobody bounds may begin as long as something is left.
-        let fits = if expected.cost_usd > 0.0 { whole.cost_usd <= most } else { whole.cost_usd < most };
+        let fits =
+            if expected.cost_usd > 0.0 { whole.cost_usd <= most + UNEVEN } else { whole.cost_usd < most - UNEVEN };
         (!fits).then(|| {
             let next = match expected.cost_usd {
                 0.0 => String::new(),
@@ -140,7 +144,7 @@ impl Drop for Reservation<'_> {
         let mut account = self.budget.account();
         account.going_on -= 1;
         account.reserved.requests -= self.expected.requests;
-        // Sums of fractions do not come out even; with nothing going on nothing is put aside.
+        // What is uneven does not add up: with nothing going on nothing is put aside.
         let left = if account.going_on == 0 { 0.0 } else { account.reserved.cost_usd - self.expected.cost_usd };
         account.reserved.cost_usd = left;
         drop(account);
