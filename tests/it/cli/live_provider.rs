@@ -119,6 +119,7 @@ fn relay() {
         Credentials { cell_token: variable("RELAY_KEY"), upstream: Some(Secret::new(variable("LIVE_API_KEY"))) };
     let mut config = TapConfig::new(upstream, Access::Cell(credentials), Instant::now());
     config.port = port.parse().unwrap();
+    config.max_requests = u32::MAX;
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let _tap = Tap::start(config).await.unwrap();
         std::future::pending::<()>().await;

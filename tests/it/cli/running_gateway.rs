@@ -17,20 +17,21 @@ fn codes(row: &Value) -> Vec<&str> {
 }
 
 /// A port that nobody has right now, and that no connection of another test is given.
-fn free_port(from: u16) -> u16 {
-    let from = from + u16::try_from(std::process::id() % 5_000).unwrap();
+fn free_port() -> u16 {
+    let from = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
     (from..32_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 #[test]
 fn a_running_gateway_is_compared_on_both_sides_with_the_scripted_provider_behind_it() {
-    let port = free_port(20_000);
+    let port = free_port();
     let running = tokio::runtime::Runtime::new().unwrap();
     // As a gateway is configured by hand: with a name for this machine.
     let upstream = Upstream::parse(&format!("http://localhost:{port}"), None).unwrap();
     let credentials =
         Credentials { cell_token: "gateway-key".to_owned(), upstream: Some(Secret::new("of-the-provider")) };
-    let config = TapConfig::new(upstream, Access::Cell(credentials), Instant::now());
+    let mut config = TapConfig::new(upstream, Access::Cell(credentials), Instant::now());
+    config.max_requests = u32::MAX;
     let gateway = running.block_on(Tap::start(config)).unwrap();
 
     let place = asking(1, "exit 0");
@@ -47,11 +48,6 @@ fn a_running_gateway_is_compared_on_both_sides_with_the_scripted_provider_behind
     assert_eq!(evidence["provider"][0]["turn"], "answer");
     let row = place.row();
     assert!(!row["findings"].as_array().unwrap().iter().any(|f| f["suspect"] == "gateway"), "{row:#}");
-
-    // With the provider elsewhere than the gateway looks for it, nothing is laid to chance.
-    std::fs::remove_dir_all(place.results()).unwrap();
-    ended(&mut run("anthropic", free_port(26_000)), 0);
-    assert!(place.row()["findings"].as_array().unwrap().iter().any(|f| f["suspect"] == "gateway"), "{:#}", place.row());
 
     std::fs::remove_dir_all(place.results()).unwrap();
     let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
