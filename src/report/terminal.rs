@@ -147,8 +147,12 @@ fn totals(out: &mut String, report: &MatrixReport, colours: Colours) {
     if parts.is_empty() {
         parts.push("nothing ran".to_owned());
     }
-    let interrupted = if report.interrupted { " (interrupted)" } else { "" };
-    let _ = writeln!(out, "{} in {:.1} s{interrupted}", parts.join(", "), report.duration_s);
+    let why = match &report.stopped {
+        _ if report.interrupted => " (interrupted)".to_owned(),
+        Some(words) => format!(" (the run's budget is spent: {})", printable(words)),
+        None => String::new(),
+    };
+    let _ = writeln!(out, "{} in {:.1} s{why}", parts.join(", "), report.duration_s);
     for line in report.regressions() {
         let _ = writeln!(out, "regression: {}", printable(&line));
     }
