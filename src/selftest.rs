@@ -81,7 +81,8 @@ impl Subject {
             Behind::Anthropic => "anthropic",
             Behind::Openai => "openai",
         };
-        let start = [&*program.to_string_lossy(), "gateway", option, id, "--port", "{port}", "--upstream", "{upstream}"];
+        let start =
+            [&*program.to_string_lossy(), "gateway", option, id, "--port", "{port}", "--upstream", "{upstream}"];
         let list = |items: &[&str]| toml::Value::from(items.iter().map(|i| (*i).to_owned()).collect::<Vec<_>>());
         let text = format!(
             "name = {}\nupstream = \"{behind}\"\nstart = {}\nready = \"{READY_PATH}\"\nauth_token = \"{{master_key}}\"\nrewrites = {}\n",

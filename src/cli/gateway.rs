@@ -1,5 +1,6 @@
 //! `ccsmoke gateway`: the reference gateway, served until it is interrupted; as it is, or with one fault or variation.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use clap::Args;
@@ -118,7 +119,7 @@ fn list(format: Format) -> Result<Exit, Failure> {
             Format::Json => text += &(serde_json::to_string(&entry).map_err(Failure::usage)? + "\n"),
             Format::Human => {
                 let family = entry.family.map_or('-', Family::letter);
-                text += &format!("{family}  {:<60}  {}\n", entry.id, entry.title);
+                let _ = writeln!(text, "{family}  {:<60}  {}", entry.id, entry.title);
             }
         }
     }

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use hyper::header::CONTENT_TYPE;
 use serde_json::Value;
 
+use super::Change;
 use super::events::{Events, Frame};
 use super::sse::Splitter;
-use super::Change;
 use crate::reference::{Alteration, Filter, Head, HeadWaits, Inbound, Piece, Whole};
 
 /// Changes, applied to every exchange.
@@ -83,7 +83,9 @@ impl Alteration for Applied {
         let filter = |change: &Change| -> Option<Box<dyn Filter>> {
             let events: Box<dyn Events> = match *change {
                 Change::Bytes(make) => return make(request, head),
-                Change::Text(edit) if streamed => return Some(Box::new(TextFilter { splitter: Splitter::default(), edit })),
+                Change::Text(edit) if streamed => {
+                    return Some(Box::new(TextFilter { splitter: Splitter::default(), edit }));
+                }
                 Change::Edit(edit) if streamed => Box::new(Edit(edit)),
                 Change::Drop(lost) if streamed => Box::new(Lose(lost)),
                 Change::Events(make) if streamed => make(),

@@ -216,7 +216,8 @@ pub(super) fn text_before_results(body: &mut Value, _: u64) {
             continue;
         }
         let Some(blocks) = message.get_mut("content").and_then(Value::as_array_mut) else { continue };
-        let (mut texts, others): (Vec<_>, Vec<_>) = std::mem::take(blocks).into_iter().partition(|b| b["type"] == "text");
+        let (mut texts, others): (Vec<_>, Vec<_>) =
+            std::mem::take(blocks).into_iter().partition(|b| b["type"] == "text");
         if texts.is_empty() {
             texts.push(json!({"type": "text", "text": "<system-reminder>Results of tools follow.</system-reminder>"}));
         }
@@ -262,7 +263,9 @@ pub(super) fn history_flattened(body: &mut Value, _: u64) {
     for message in list(body, "messages").iter_mut().filter(|m| m["content"].is_array()) {
         let words = |b: &Value| match b["type"].as_str() {
             Some("text") => b["text"].as_str().map(str::to_owned),
-            Some("tool_use") => Some(format!("[Tool call: {}({})]", b["name"].as_str().unwrap_or_default(), b["input"])),
+            Some("tool_use") => {
+                Some(format!("[Tool call: {}({})]", b["name"].as_str().unwrap_or_default(), b["input"]))
+            }
             Some("tool_result") => Some(format!("[Tool result: {}]", b["content"])),
             _ => None,
         };
@@ -429,7 +432,8 @@ pub(super) fn old_betas(headers: &mut HeaderMap) {
 
 /// Takes one beta away.
 fn without_beta(headers: &mut HeaderMap, lost: impl Fn(&str) -> bool) {
-    let all: Vec<&str> = headers.get_all(BETAS).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).collect();
+    let all: Vec<&str> =
+        headers.get_all(BETAS).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).collect();
     let kept: Vec<&str> = all.iter().map(|b| b.trim()).filter(|b| !lost(b)).collect();
     if kept.len() == all.len() {
         return;
@@ -543,7 +547,8 @@ pub(super) fn parallel_true(body: &mut Value) {
 pub(super) fn user_before_tool(body: &mut Value) {
     let Some(messages) = body.get_mut("messages").and_then(Value::as_array_mut) else { return };
     let Some(at) = messages.iter().position(|m| m["role"] == "tool") else { return };
-    messages.insert(at, json!({"role": "user", "content": "<system-reminder>Results of tools follow.</system-reminder>"}));
+    messages
+        .insert(at, json!({"role": "user", "content": "<system-reminder>Results of tools follow.</system-reminder>"}));
 }
 
 pub(super) fn effort_not_mapped(body: &mut Value) {

@@ -93,7 +93,9 @@ pub(super) fn unknown_fields(request: &Inbound) -> Option<Whole> {
     let long = |tool: &&Value| tool["description"].as_str().is_some_and(|d| d.chars().count() > LONGEST_DESCRIPTION);
     match (unknown, tools(body).position(|t| long(&t))) {
         (Some(name), _) => Some(invalid(&format!("{name}: Extra inputs are not permitted"))),
-        (None, Some(at)) => Some(invalid(&format!("tools.{at}.description: String should have at most 8192 characters"))),
+        (None, Some(at)) => {
+            Some(invalid(&format!("tools.{at}.description: String should have at most 8192 characters")))
+        }
         (None, None) => None,
     }
 }
@@ -115,13 +117,16 @@ pub(super) fn schema_keywords(request: &Inbound) -> Option<Whole> {
 pub(super) fn type_arrays(request: &Inbound) -> Option<Whole> {
     let found = tools(inference(request)?).any(|t| any(&t["input_schema"], &|v| v["type"].is_array()));
     found.then(|| {
-        invalid("Invalid JSON payload received. Unknown name \"type\": Proto field is not repeating, cannot start list.")
+        invalid(
+            "Invalid JSON payload received. Unknown name \"type\": Proto field is not repeating, cannot start list.",
+        )
     })
 }
 
 /// The grammar of the tools fails within the stream at first, and as a 500 when the client asks again.
 pub(super) fn tool_grammar(request: &Inbound) -> Option<Whole> {
-    const WORDS: &str = "Engine protocol predict request returned 400: Failed to initialize samplers: failed to parse grammar";
+    const WORDS: &str =
+        "Engine protocol predict request returned 400: Failed to initialize samplers: failed to parse grammar";
     let body = inference(request)?;
     let late = |v: &Value| ["pattern", "anyOf", "enum", "$schema"].iter().any(|word| !v[word].is_null());
     if !tools(body).any(|t| any(&t["input_schema"], &late)) {
@@ -136,7 +141,9 @@ pub(super) fn tool_grammar(request: &Inbound) -> Option<Whole> {
 
 pub(super) fn web_search(request: &Inbound) -> Option<Whole> {
     let at = tools(inference(request)?).position(is_web_search)?;
-    Some(invalid(&format!("tools.{at}: Input tag 'web_search_20250305' found using 'type' does not match any of the expected tags: 'custom'")))
+    Some(invalid(&format!(
+        "tools.{at}: Input tag 'web_search_20250305' found using 'type' does not match any of the expected tags: 'custom'"
+    )))
 }
 
 pub(super) fn web_search_options(request: &Inbound) -> Option<Whole> {
@@ -164,15 +171,18 @@ pub(super) fn text_after_tool_use(request: &Inbound) -> Option<Whole> {
         m["role"] == "assistant" && call.is_some_and(|at| blocks[at..].iter().any(|b| b["type"] == "text"))
     };
     messages.iter().any(behind).then(|| {
-        Whole::refusal(500, "api_error", "OpenAI chat conversion does not support assistant text after tool_use in the same message")
+        Whole::refusal(
+            500,
+            "api_error",
+            "OpenAI chat conversion does not support assistant text after tool_use in the same message",
+        )
     })
 }
 
 pub(super) fn small_window(request: &Inbound) -> Option<Whole> {
     let length = inference(request)?.to_string().chars().count();
-    (length > SMALL_WINDOW).then(|| {
-        invalid("request (8801 tokens) exceeds the available context size (8192 tokens), try increasing it")
-    })
+    (length > SMALL_WINDOW)
+        .then(|| invalid("request (8801 tokens) exceeds the available context size (8192 tokens), try increasing it"))
 }
 
 pub(super) fn bearer(request: &Inbound) -> Option<Whole> {
@@ -207,7 +217,8 @@ pub(super) fn first_call_forbidden(request: &Inbound) -> Option<Whole> {
 }
 
 pub(super) fn html(request: &Inbound) -> Option<Whole> {
-    const PAGE: &str = "<!doctype html><html><head><title>Gateway</title></head><body><div id=\"root\"></div></body></html>";
+    const PAGE: &str =
+        "<!doctype html><html><head><title>Gateway</title></head><body><div id=\"root\"></div></body></html>";
     request.is_inference().then(|| Whole::new(200, "text/html; charset=utf-8", PAGE))
 }
 

@@ -32,37 +32,85 @@ pub struct Variation {
 }
 
 /// What a translation to Chat Completions cannot keep.
-const TRANSLATION: &[&str] =
-    &["metadata", "query", "system_message", "thinking_signature", "usage_start", "pings", "count_tokens", "error_message"];
+const TRANSLATION: &[&str] = &[
+    "metadata",
+    "query",
+    "system_message",
+    "thinking_signature",
+    "usage_start",
+    "pings",
+    "count_tokens",
+    "error_message",
+];
 
 /// All variations. The first two are none: the gateway as it is.
 pub static VARIATIONS: &[Variation] = &[
     of("clean", "nothing: what comes is passed on", &[]),
-    Variation { behind: Behind::Openai, rewrites: TRANSLATION, ..of("clean-translation", "nothing but the translation", &[]) },
+    Variation {
+        behind: Behind::Openai,
+        rewrites: TRANSLATION,
+        ..of("clean-translation", "nothing but the translation", &[])
+    },
     of("extra-pings", "a ping before every event", &[Change::Events(|| Box::new(Before(|| vec![ping()])))]),
     of("comments", "a comment before every event", &[Change::Events(|| Box::new(Before(|| vec![comment()])))]),
     of("byte-by-byte", "streams leave one byte at a time", &[Change::Bytes(byte_by_byte)]),
-    of("large-writes", "pieces that are there together leave in one write of up to 64 KiB", &[Change::Bytes(large_writes)]),
+    of(
+        "large-writes",
+        "pieces that are there together leave in one write of up to 64 KiB",
+        &[Change::Bytes(large_writes)],
+    ),
     of("crlf", "lines of streams end in CR LF", &[Change::Text(crlf)]),
     of("cr", "lines of streams end in CR", &[Change::Text(cr)]),
     of("data-without-space", "no space behind `data:` and `event:`", &[Change::Text(without_space)]),
     of("multi-line-data", "data in two lines", &[Change::Text(two_data_lines)]),
     of("event-ids", "ids and a reconnection time in streams", &[Change::Text(with_id)]),
     of("header-case", "names of headers in title case", &[Change::TitleCase]),
-    of("header-order", "headers in another order", &[Change::Headers(reversed), Change::Head(|_, head| reversed(&mut head.headers))]),
-    of("extra-headers", "further headers on both sides", &[Change::Headers(request_headers), Change::Head(answer_headers)]),
-    of("unknown-fields", "fields of the gateway's own in every event", &[Change::Edit(unknown_field), Change::Whole(whole::message, unknown_in_whole)]),
-    of("unknown-events", "events of the gateway's own", &[Change::Events(|| Box::new(Before(|| vec![unknown_event()])))]),
+    of(
+        "header-order",
+        "headers in another order",
+        &[Change::Headers(reversed), Change::Head(|_, head| reversed(&mut head.headers))],
+    ),
+    of(
+        "extra-headers",
+        "further headers on both sides",
+        &[Change::Headers(request_headers), Change::Head(answer_headers)],
+    ),
+    of(
+        "unknown-fields",
+        "fields of the gateway's own in every event",
+        &[Change::Edit(unknown_field), Change::Whole(whole::message, unknown_in_whole)],
+    ),
+    of(
+        "unknown-events",
+        "events of the gateway's own",
+        &[Change::Events(|| Box::new(Before(|| vec![unknown_event()])))],
+    ),
     of("gzip", "compressed answers, flushed event by event", &[Change::Bytes(gzip), Change::Head(gzip_head)]),
     of("http-1.0", "HTTP/1.0 towards the client", &[Change::Head(http_10)]),
-    of("http-1.0-upstream", "HTTP/1.0 towards the provider", &[Change::Request(|request| request.head.version = Version::HTTP_10)]),
+    of(
+        "http-1.0-upstream",
+        "HTTP/1.0 towards the provider",
+        &[Change::Request(|request| request.head.version = Version::HTTP_10)],
+    ),
     of("connection-close", "every connection ends with its answer", &[Change::Head(close)]),
     Variation {
         rewrites: &["model"],
-        ..of("renamed-model", "another name of the model towards the provider", &[Change::Body(renamed), Change::Edit(other_model), Change::Whole(whole::message, other_model_in_whole)])
+        ..of(
+            "renamed-model",
+            "another name of the model towards the provider",
+            &[Change::Body(renamed), Change::Edit(other_model), Change::Whole(whole::message, other_model_in_whole)],
+        )
     },
-    of("message-ids", "message ids of the gateway's own", &[Change::Edit(other_id), Change::Whole(whole::message, other_id_in_whole)]),
-    of("late-head", "the head of every answer comes half a second later", &[Change::Wait(HeadWaits::For(Duration::from_millis(500)))]),
+    of(
+        "message-ids",
+        "message ids of the gateway's own",
+        &[Change::Edit(other_id), Change::Whole(whole::message, other_id_in_whole)],
+    ),
+    of(
+        "late-head",
+        "the head of every answer comes half a second later",
+        &[Change::Wait(HeadWaits::For(Duration::from_millis(500)))],
+    ),
     of("slow", "every piece comes 20 ms later than it could", &[Change::Bytes(slow)]),
 ];
 
@@ -111,7 +159,10 @@ fn cr(raw: &[u8]) -> Vec<u8> {
 
 fn without_space(raw: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(raw);
-    text.split_inclusive('\n').map(|l| l.replacen("data: ", "data:", 1).replacen("event: ", "event:", 1)).collect::<String>().into()
+    text.split_inclusive('\n')
+        .map(|l| l.replacen("data: ", "data:", 1).replacen("event: ", "event:", 1))
+        .collect::<String>()
+        .into()
 }
 
 /// White space between two fields of JSON can be the end of a line.
@@ -120,10 +171,7 @@ fn two_data_lines(raw: &[u8]) -> Vec<u8> {
 }
 
 fn with_id(raw: &[u8]) -> Vec<u8> {
-    match raw.starts_with(b"event:") {
-        true => [b"id: 7\nretry: 3000\n", raw].concat(),
-        false => raw.to_vec(),
-    }
+    if raw.starts_with(b"event:") { [b"id: 7\nretry: 3000\n", raw].concat() } else { raw.to_vec() }
 }
 
 // Headers.

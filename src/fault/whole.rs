@@ -124,7 +124,8 @@ fn each_model(answer: &mut Whole, mut edit: impl FnMut(usize, &mut Value)) {
 
 /// Only what stands in messages is counted.
 pub(super) fn undercount(request: &Inbound, answer: &mut Whole) {
-    let texts: usize = request.json["messages"].as_array().into_iter().flatten().map(|m| m["content"].to_string().len()).sum();
+    let texts: usize =
+        request.json["messages"].as_array().into_iter().flatten().map(|m| m["content"].to_string().len()).sum();
     answer.set_json(&json!({"input_tokens": texts / 4}));
 }
 

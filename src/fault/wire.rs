@@ -258,7 +258,7 @@ pub(super) fn openai_stop_reason(event: &mut Value) {
 }
 
 pub(super) fn lower_case_tools(event: &mut Value) {
-    tool_names(event, |name| name.to_lowercase());
+    tool_names(event, str::to_lowercase);
 }
 
 pub(super) fn prefixed_tools(event: &mut Value) {

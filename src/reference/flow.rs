@@ -73,7 +73,13 @@ impl Flow {
     /// What a provider sends, through filters.
     pub(super) fn through(body: Incoming, connection: Connection, filters: Vec<Box<dyn Filter>>) -> Self {
         let length = if filters.is_empty() { body.size_hint().exact() } else { None };
-        Self { source: Source::Upstream(body, connection), filters, ready: VecDeque::new(), wait: Wait::Nothing, length }
+        Self {
+            source: Source::Upstream(body, connection),
+            filters,
+            ready: VecDeque::new(),
+            wait: Wait::Nothing,
+            length,
+        }
     }
 
     /// A body that is whole, through filters.

@@ -117,7 +117,8 @@ impl Shared {
         if behind == Behind::Openai && !alteration.leaves_untranslated(&inbound) {
             return translate::respond(&self.config.upstream, &inbound, alteration).await;
         }
-        let (answer, connection) = upstream::send(&self.config.upstream, outbound(&inbound), alteration.title_case_headers()).await?;
+        let (answer, connection) =
+            upstream::send(&self.config.upstream, outbound(&inbound), alteration.title_case_headers()).await?;
         finish(answer, connection, &inbound, alteration).await
     }
 

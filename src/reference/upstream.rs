@@ -33,11 +33,8 @@ pub(super) async fn send(
     request.headers_mut().insert(HOST, authority);
     let link = upstream.connect().await?;
     let io = TokioIo::new(tokio::io::join(link.reader, link.writer));
-    let handshake = http1::Builder::new()
-        .preserve_header_case(!title_case)
-        .title_case_headers(title_case)
-        .handshake(io)
-        .await;
+    let handshake =
+        http1::Builder::new().preserve_header_case(!title_case).title_case_headers(title_case).handshake(io).await;
     let (mut sender, connection) = handshake.map_err(io::Error::other)?;
     let connection = Connection(tokio::spawn(connection).abort_handle());
     let response = sender.send_request(request).await.map_err(io::Error::other)?;

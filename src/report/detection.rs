@@ -169,12 +169,14 @@ impl DetectionReport {
     /// The matrix as Markdown.
     pub fn markdown(&self) -> String {
         let mut out = String::from("# Detection matrix\n\n");
-        let _ = writeln!(out, "ccsmoke {}, client {}: {}.\n", self.ccsmoke_version, self.cli.join(", "), self.summary());
+        let _ =
+            writeln!(out, "ccsmoke {}, client {}: {}.\n", self.ccsmoke_version, self.cli.join(", "), self.summary());
         out += "| family | fault | result | finding | probe |\n|---|---|---|---|---|\n";
         for fault in &self.faults {
             let code = fault.code.as_deref().map_or_else(String::new, |code| format!("`{code}`"));
             let (result, probes) = (fault.result.as_str(), fault.probes.join(", "));
-            let _ = writeln!(out, "| {} | `{}`: {} | {result} | {code} | {probes} |", fault.family, fault.id, fault.title);
+            let _ =
+                writeln!(out, "| {} | `{}`: {} | {result} | {code} | {probes} |", fault.family, fault.id, fault.title);
         }
         out += "\n| variation | cells | false alarms |\n|---|---|---|\n";
         for variation in &self.variations {

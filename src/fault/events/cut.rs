@@ -11,10 +11,12 @@ use crate::reference::Piece;
 pub(in crate::fault) const CUT_AFTER_TEXT: Change = change!(After { delta: "text_delta", pieces: 3, then: cleanly });
 
 /// The stream ends within the arguments of a tool call as if it were whole.
-pub(in crate::fault) const CUT_MID_TOOL: Change = change!(After { delta: "input_json_delta", pieces: 2, then: cleanly });
+pub(in crate::fault) const CUT_MID_TOOL: Change =
+    change!(After { delta: "input_json_delta", pieces: 2, then: cleanly });
 
 /// After two pieces of text there is an error, and nothing more.
-pub(in crate::fault) const ERROR_MID_STREAM: Change = change!(After { delta: "text_delta", pieces: 2, then: with_error });
+pub(in crate::fault) const ERROR_MID_STREAM: Change =
+    change!(After { delta: "text_delta", pieces: 2, then: with_error });
 
 /// The connection breaks after two pieces of text.
 pub(in crate::fault) const RESET_MID_STREAM: Change = change!(After { delta: "text_delta", pieces: 2, then: broken });

@@ -12,15 +12,16 @@ use super::Change;
 use crate::reference::Piece;
 use crate::sse::{Item, Limits, Parser};
 pub(super) use blocks::{
-    ALL_ON_INDEX_OF_FIRST_TOOL, DROP_LATER_TOOLS, DROP_SERVER_TOOLS, FRAGMENT_TEXT, LAST_TOOL_STAYS_OPEN, STOPS_AT_THE_END,
+    ALL_ON_INDEX_OF_FIRST_TOOL, DROP_LATER_TOOLS, DROP_SERVER_TOOLS, FRAGMENT_TEXT, LAST_TOOL_STAYS_OPEN,
+    STOPS_AT_THE_END,
 };
 pub(super) use cut::{
-    CUT_AFTER_TEXT, CUT_BEFORE_STOP, CUT_MID_TOOL, ERROR_MID_STREAM, LOSE_SPLIT_FRAMES, PAUSE_BEFORE_TEXT, RESET_MID_STREAM,
-    SPLIT_MESSAGE_DELTA,
+    CUT_AFTER_TEXT, CUT_BEFORE_STOP, CUT_MID_TOOL, ERROR_MID_STREAM, LOSE_SPLIT_FRAMES, PAUSE_BEFORE_TEXT,
+    RESET_MID_STREAM, SPLIT_MESSAGE_DELTA,
 };
 pub(super) use thinking::{
-    COLLAPSE_THINKING, COLLAPSE_THINKING_INTO_TEXT, EMPTY_THINKING, LATE_THINKING_DELTA, LOSE_SECOND_THINKING, LOSE_THINKING,
-    THINK_TAGS, THINK_TAGS_SPLIT,
+    COLLAPSE_THINKING, COLLAPSE_THINKING_INTO_TEXT, EMPTY_THINKING, LATE_THINKING_DELTA, LOSE_SECOND_THINKING,
+    LOSE_THINKING, THINK_TAGS, THINK_TAGS_SPLIT,
 };
 pub(super) use tools::{CALL_AS_TEXT, CONCATENATE_ARGUMENTS, CUMULATIVE_ARGUMENTS, EMIT_TOOLS_TWICE};
 
@@ -46,7 +47,8 @@ impl Frame {
     /// Reads what was cut off a stream.
     pub fn read(raw: Bytes) -> Self {
         let items = Parser::new(Limits::default()).push(&raw);
-        let data = items.into_iter().find_map(|item| if let Item::Event(event) = item { Some(event.data) } else { None });
+        let data =
+            items.into_iter().find_map(|item| if let Item::Event(event) = item { Some(event.data) } else { None });
         let event = data.and_then(|data| serde_json::from_str(&data).ok()).unwrap_or_default();
         Self { raw: Some(raw), event }
     }
@@ -63,7 +65,11 @@ impl Frame {
 
     /// The type of the block that begins here; empty otherwise.
     pub fn begins(&self) -> &str {
-        if self.kind() == "content_block_start" { self.event["content_block"]["type"].as_str().unwrap_or_default() } else { "" }
+        if self.kind() == "content_block_start" {
+            self.event["content_block"]["type"].as_str().unwrap_or_default()
+        } else {
+            ""
+        }
     }
 
     /// The type of the delta; empty for what has none.

@@ -47,7 +47,8 @@ impl Events for LateThinking {
 pub(in crate::fault) const COLLAPSE_THINKING: Change = change!(Collapse { into_text: false, ..Collapse::default() });
 
 /// Thinking and text come in one block that was opened as text.
-pub(in crate::fault) const COLLAPSE_THINKING_INTO_TEXT: Change = change!(Collapse { into_text: true, ..Collapse::default() });
+pub(in crate::fault) const COLLAPSE_THINKING_INTO_TEXT: Change =
+    change!(Collapse { into_text: true, ..Collapse::default() });
 
 #[derive(Default)]
 struct Collapse {
@@ -130,7 +131,8 @@ impl Events for SecondThinking {
 pub(in crate::fault) const EMPTY_THINKING: Change = Change::Drop(|event| event["delta"]["type"] == "thinking_delta");
 
 /// Thinking stands in tags at the head of the text.
-pub(in crate::fault) const THINK_TAGS: Change = change!(ThinkTags { tags: [&["<think>"], &["</think>"]], ..ThinkTags::default() });
+pub(in crate::fault) const THINK_TAGS: Change =
+    change!(ThinkTags { tags: [&["<think>"], &["</think>"]], ..ThinkTags::default() });
 
 /// The same, with each tag in two pieces.
 pub(in crate::fault) const THINK_TAGS_SPLIT: Change =

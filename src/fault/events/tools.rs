@@ -28,7 +28,8 @@ impl Events for Cumulative {
 }
 
 /// The arguments of every later call go to the first.
-pub(in crate::fault) const CONCATENATE_ARGUMENTS: Change = change!(Concatenate { first: None, later: Vec::new(), stop: None });
+pub(in crate::fault) const CONCATENATE_ARGUMENTS: Change =
+    change!(Concatenate { first: None, later: Vec::new(), stop: None });
 
 struct Concatenate {
     first: Option<u64>,

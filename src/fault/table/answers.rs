@@ -4,8 +4,8 @@ use super::super::Change::{Drop, Edit, Refuse, Translated, Whole};
 use super::super::Family::{Blocks, ToolCalls, Usage};
 use super::super::{Change, Fault, body, events, refusal, whole, wire};
 use crate::capability::Capability::{
-    Caching, Compact, CountTokens, InterleavedThinking, LongContext, Mcp, ParallelTools, Streaming, Text, Thinking, ToolUse,
-    UsageAccounting,
+    Caching, Compact, CountTokens, InterleavedThinking, LongContext, Mcp, ParallelTools, Streaming, Text, Thinking,
+    ToolUse, UsageAccounting,
 };
 
 /// A: how blocks are framed.
@@ -20,46 +20,66 @@ pub(super) const BLOCKS: &[Fault] = &[
         .breaks(&[Thinking, InterleavedThinking, Streaming])
         .found_as(&["stream-delta-misfit"])
         .in_probes(&["thinking"]),
-    Fault::response(Blocks, "thinking-delta-in-text-block/tool", "thinking_delta emitted into a block opened as tool_use")
-        .by(&[events::LATE_THINKING_DELTA])
-        .breaks(&[Thinking, InterleavedThinking, ToolUse])
-        .found_as(&["stream-delta-misfit"])
-        .in_probes(&["interleaved_thinking_tool"]),
+    Fault::response(
+        Blocks,
+        "thinking-delta-in-text-block/tool",
+        "thinking_delta emitted into a block opened as tool_use",
+    )
+    .by(&[events::LATE_THINKING_DELTA])
+    .breaks(&[Thinking, InterleavedThinking, ToolUse])
+    .found_as(&["stream-delta-misfit"])
+    .in_probes(&["interleaved_thinking_tool"]),
     Fault::response(Blocks, "tool-block-never-stopped", "tool_use block without content_block_stop")
         .by(&[events::LAST_TOOL_STAYS_OPEN])
         .breaks(&[ToolUse])
         .found_as(&["stream-out-of-order", "stream-cut"])
         .in_probes(&["tool_use_roundtrip"]),
-    Fault::response(Blocks, "all-thinking-collapsed-into-text-block", "thinking deltas on the index of a block that is not open yet")
-        .by(&[events::COLLAPSE_THINKING])
-        .breaks(&[Thinking])
-        .found_as(&["stream-delta-misfit", "stream-out-of-order"])
-        .in_probes(&["thinking"]),
-    Fault::response(Blocks, "all-thinking-collapsed-into-text-block/opened", "thinking and text deltas both under one index-0 text block")
-        .by(&[events::COLLAPSE_THINKING_INTO_TEXT])
-        .breaks(&[Thinking])
-        .found_as(&["stream-delta-misfit"])
-        .in_probes(&["thinking"]),
+    Fault::response(
+        Blocks,
+        "all-thinking-collapsed-into-text-block",
+        "thinking deltas on the index of a block that is not open yet",
+    )
+    .by(&[events::COLLAPSE_THINKING])
+    .breaks(&[Thinking])
+    .found_as(&["stream-delta-misfit", "stream-out-of-order"])
+    .in_probes(&["thinking"]),
+    Fault::response(
+        Blocks,
+        "all-thinking-collapsed-into-text-block/opened",
+        "thinking and text deltas both under one index-0 text block",
+    )
+    .by(&[events::COLLAPSE_THINKING_INTO_TEXT])
+    .breaks(&[Thinking])
+    .found_as(&["stream-delta-misfit"])
+    .in_probes(&["thinking"]),
     Fault::response(Blocks, "delta-without-index", "content_block_delta/stop lacks the index field")
         .by(&[Edit(wire::without_index)])
         .breaks(&[Streaming, Text])
         .found_as(&["stream-malformed", "stream-out-of-order"])
         .in_probes(&["basic_text"]),
-    Fault::response(Blocks, "interleaved-second-thinking-lost-block", "second reasoning segment of a turn gets no block of its own")
-        .by(&[events::LOSE_SECOND_THINKING])
-        .breaks(&[InterleavedThinking, ToolUse])
-        .found_as(&["stream-delta-misfit", "stream-out-of-order"])
-        .in_probes(&["thinking_blocks"]),
+    Fault::response(
+        Blocks,
+        "interleaved-second-thinking-lost-block",
+        "second reasoning segment of a turn gets no block of its own",
+    )
+    .by(&[events::LOSE_SECOND_THINKING])
+    .breaks(&[InterleavedThinking, ToolUse])
+    .found_as(&["stream-delta-misfit", "stream-out-of-order"])
+    .in_probes(&["thinking_blocks"]),
     Fault::response(Blocks, "same-index-for-all-tools", "several tool blocks share one index")
         .by(&[events::ALL_ON_INDEX_OF_FIRST_TOOL])
         .breaks(&[ParallelTools])
         .found_as(&["stream-out-of-order"])
         .in_probes(&["parallel_tools"]),
-    Fault::response(Blocks, "text-fragmented-by-late-reasoning", "one answer split into many text blocks by interleaved reasoning")
-        .by(&[events::FRAGMENT_TEXT])
-        .breaks(&[Text, Thinking])
-        .found_as(&["answer-blocks-changed", "answer-invented", "answer-thinking-changed", "thinking-unsigned"])
-        .in_probes(&["basic_text"]),
+    Fault::response(
+        Blocks,
+        "text-fragmented-by-late-reasoning",
+        "one answer split into many text blocks by interleaved reasoning",
+    )
+    .by(&[events::FRAGMENT_TEXT])
+    .breaks(&[Text, Thinking])
+    .found_as(&["answer-blocks-changed", "answer-invented", "answer-thinking-changed", "thinking-unsigned"])
+    .in_probes(&["basic_text"]),
     Fault::response(Blocks, "thinking-delta-wrong-field", "thinking_delta carries `text` instead of `thinking`")
         .by(&[Edit(wire::thinking_as_text)])
         .breaks(&[Thinking])
@@ -105,17 +125,25 @@ pub(super) const TOOL_CALLS: &[Fault] = &[
         .breaks(&[ParallelTools])
         .found_as(&["request-tools-changed", "request-field-dropped", "request-field-changed"])
         .in_probes(&["http_tool_choice"]),
-    Fault::request(ToolCalls, "parallel-tools-forced-off", "the gateway switches parallel tool use off whatever the client said")
-        .by(&[Change::Body(body::parallel_forced_off)])
-        .breaks(&[ParallelTools])
-        .found_as(&["request-tools-changed", "request-field-added", "request-field-changed"])
-        .in_probes(&["parallel_tools", "tool_use_roundtrip"]),
-    Fault::request(ToolCalls, "parallel-tools-forced-off/openai", "gateway sends parallel_tool_calls:false whatever the client said")
-        .translating()
-        .by(&[Translated(body::parallel_false)])
-        .breaks(&[ParallelTools])
-        .found_as(&["request-tools-changed", "request-field-added", "request-field-changed"])
-        .in_probes(&["parallel_tools", "tool_use_roundtrip"]),
+    Fault::request(
+        ToolCalls,
+        "parallel-tools-forced-off",
+        "the gateway switches parallel tool use off whatever the client said",
+    )
+    .by(&[Change::Body(body::parallel_forced_off)])
+    .breaks(&[ParallelTools])
+    .found_as(&["request-tools-changed", "request-field-added", "request-field-changed"])
+    .in_probes(&["parallel_tools", "tool_use_roundtrip"]),
+    Fault::request(
+        ToolCalls,
+        "parallel-tools-forced-off/openai",
+        "gateway sends parallel_tool_calls:false whatever the client said",
+    )
+    .translating()
+    .by(&[Translated(body::parallel_false)])
+    .breaks(&[ParallelTools])
+    .found_as(&["request-tools-changed", "request-field-added", "request-field-changed"])
+    .in_probes(&["parallel_tools", "tool_use_roundtrip"]),
     Fault::request(ToolCalls, "tool-choice-dropped", "tool_choice not forwarded")
         .by(&[Change::Body(body::drop_tool_choice)])
         .breaks(&[ToolUse])
@@ -141,16 +169,24 @@ pub(super) const TOOL_CALLS: &[Fault] = &[
         .breaks(&[ToolUse])
         .found_as(&["tool-arguments-broken", "answer-tool-changed"])
         .in_probes(&["tool_use_roundtrip"]),
-    Fault::response(ToolCalls, "parallel-arguments-concatenated", "arguments of two parallel calls concatenated into one")
-        .by(&[events::CONCATENATE_ARGUMENTS])
-        .breaks(&[ParallelTools])
-        .found_as(&["tool-arguments-broken", "answer-tool-changed", "answer-blocks-changed"])
-        .in_probes(&["parallel_tools"]),
-    Fault::response(ToolCalls, "second-parallel-tool-dropped", "only the first of several parallel tool calls survives")
-        .by(&[events::DROP_LATER_TOOLS])
-        .breaks(&[ParallelTools])
-        .found_as(&["answer-blocks-changed", "answer-tool-changed", "answer-lost"])
-        .in_probes(&["parallel_tools"]),
+    Fault::response(
+        ToolCalls,
+        "parallel-arguments-concatenated",
+        "arguments of two parallel calls concatenated into one",
+    )
+    .by(&[events::CONCATENATE_ARGUMENTS])
+    .breaks(&[ParallelTools])
+    .found_as(&["tool-arguments-broken", "answer-tool-changed", "answer-blocks-changed"])
+    .in_probes(&["parallel_tools"]),
+    Fault::response(
+        ToolCalls,
+        "second-parallel-tool-dropped",
+        "only the first of several parallel tool calls survives",
+    )
+    .by(&[events::DROP_LATER_TOOLS])
+    .breaks(&[ParallelTools])
+    .found_as(&["answer-blocks-changed", "answer-tool-changed", "answer-lost"])
+    .in_probes(&["parallel_tools"]),
     Fault::response(ToolCalls, "stop-reason-null", "stop_reason stays null")
         .by(&[Edit(wire::null_stop_reason)])
         .breaks(&[ToolUse, Text])

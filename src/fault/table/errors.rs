@@ -35,11 +35,15 @@ pub(super) const ERRORS: &[Fault] = &[
         .breaks(&[ERR])
         .found_as(CHANGED_ERROR)
         .in_probes(&["error_bad_request"]),
-    Fault::response(Errors, "error-body-not-anthropic-shaped/nested", "error body in another shape: {error: {message, type: null}}")
-        .by(&[Whole(whole::error, whole::null_type)])
-        .breaks(&[ERR])
-        .found_as(CHANGED_ERROR)
-        .in_probes(&["error_bad_request"]),
+    Fault::response(
+        Errors,
+        "error-body-not-anthropic-shaped/nested",
+        "error body in another shape: {error: {message, type: null}}",
+    )
+    .by(&[Whole(whole::error, whole::null_type)])
+    .breaks(&[ERR])
+    .found_as(CHANGED_ERROR)
+    .in_probes(&["error_bad_request"]),
     Fault::response(Errors, "error-body-not-anthropic-shaped/plain", "an error as plain text")
         .by(&[Whole(whole::error, whole::plain_text)])
         .breaks(&[ERR])
@@ -65,11 +69,15 @@ pub(super) const ERRORS: &[Fault] = &[
         .breaks(&[ERR])
         .found_as(&["retry-headers-lost"])
         .in_probes(&["error_rate_limited"]),
-    Fault::response(Errors, "midstream-error-without-close", "error event after partial content, blocks and message not closed")
-        .by(&[events::ERROR_MID_STREAM])
-        .breaks(&[ERR, Streaming])
-        .found_as(&["stream-error", "stream-cut"])
-        .in_probes(&["streaming"]),
+    Fault::response(
+        Errors,
+        "midstream-error-without-close",
+        "error event after partial content, blocks and message not closed",
+    )
+    .by(&[events::ERROR_MID_STREAM])
+    .breaks(&[ERR, Streaming])
+    .found_as(&["stream-error", "stream-cut"])
+    .in_probes(&["streaming"]),
     Fault::response(Errors, "no-failover-on-retryable", "retryable upstream failure passed straight to the client")
         .by(&[Refuse(refusal::first_call_fails)])
         .breaks(&[ERR])
@@ -93,7 +101,13 @@ pub(super) const ERRORS: &[Fault] = &[
     Fault::response(Errors, "html-200-page", "HTML page with status 200")
         .by(&[Refuse(refusal::html)])
         .breaks(&[ERR])
-        .found_as(&["stream-mislabelled", "answer-unreadable", "answer-empty", "request-not-forwarded", "stream-not-used"])
+        .found_as(&[
+            "stream-mislabelled",
+            "answer-unreadable",
+            "answer-empty",
+            "request-not-forwarded",
+            "stream-not-used",
+        ])
         .in_probes(&["basic_text"]),
 ];
 

@@ -4,8 +4,8 @@ use super::super::Change::{Body, Drop, Edit, Headers, Refuse, RefuseTranslated, 
 use super::super::Family::{Caching, History, Schema, ServerTools, Thinking as ThinkingFamily, ToolDefinitions};
 use super::super::{Fault, body, events, refusal, wire};
 use crate::capability::Capability::{
-    Auth, Caching as Cache, Compact, InterleavedThinking, LongContext, Mcp, ParallelTools, Pdf, StructuredOutput, Subagent,
-    Text, Thinking, ToolSearch, ToolUse, Vision, WebSearch,
+    Auth, Caching as Cache, Compact, InterleavedThinking, LongContext, Mcp, ParallelTools, Pdf, StructuredOutput,
+    Subagent, Text, Thinking, ToolSearch, ToolUse, Vision, WebSearch,
 };
 
 /// What is found when a gateway refuses what the provider would have taken.
@@ -33,27 +33,44 @@ pub(super) const THINKING: &[Fault] = &[
         .breaks(&[Thinking, ToolUse])
         .found_as(&["answer-thinking-changed", "thinking-unsigned"])
         .in_probes(&["thinking"]),
-    Fault::request(ThinkingFamily, "overwrite-signature", "signature replaced by a constant or placeholder on the way up")
-        .by(&[Body(body::overwrite_signature)])
-        .breaks(&[Thinking, InterleavedThinking])
-        .found_as(THINKING_CHANGED)
-        .in_probes(&["interleaved_thinking_tool", "signature_replay"]),
+    Fault::request(
+        ThinkingFamily,
+        "overwrite-signature",
+        "signature replaced by a constant or placeholder on the way up",
+    )
+    .by(&[Body(body::overwrite_signature)])
+    .breaks(&[Thinking, InterleavedThinking])
+    .found_as(THINKING_CHANGED)
+    .in_probes(&["interleaved_thinking_tool", "signature_replay"]),
     Fault::request(ThinkingFamily, "overwrite-signature/empty", "signature emptied on the way up")
         .by(&[Body(body::strip_signature)])
         .breaks(&[Thinking, InterleavedThinking])
         .found_as(THINKING_CHANGED)
         .in_probes(&["interleaved_thinking_tool", "signature_replay"]),
-    Fault::request(ThinkingFamily, "reasoning-content-dropped-from-history", "thinking of assistant tool-call turns not translated back to reasoning_content")
-        .translating()
-        .by(&[Translated(body::reasoning_dropped), RefuseTranslated(refusal::reasoning_missing)])
-        .breaks(&[Thinking, ToolUse])
-        .found_as(&["request-thinking-untranslated", "request-thinking-changed", "request-history-changed", "request-refused"])
-        .in_probes(&["interleaved_thinking_tool"]),
-    Fault::request(ThinkingFamily, "drop-thinking-from-history", "thinking blocks removed from replayed assistant turn while thinking stays enabled")
-        .by(&[Body(body::drop_thinking)])
-        .breaks(&[Thinking, ToolUse])
-        .found_as(THINKING_CHANGED)
-        .in_probes(&["interleaved_thinking_tool"]),
+    Fault::request(
+        ThinkingFamily,
+        "reasoning-content-dropped-from-history",
+        "thinking of assistant tool-call turns not translated back to reasoning_content",
+    )
+    .translating()
+    .by(&[Translated(body::reasoning_dropped), RefuseTranslated(refusal::reasoning_missing)])
+    .breaks(&[Thinking, ToolUse])
+    .found_as(&[
+        "request-thinking-untranslated",
+        "request-thinking-changed",
+        "request-history-changed",
+        "request-refused",
+    ])
+    .in_probes(&["interleaved_thinking_tool"]),
+    Fault::request(
+        ThinkingFamily,
+        "drop-thinking-from-history",
+        "thinking blocks removed from replayed assistant turn while thinking stays enabled",
+    )
+    .by(&[Body(body::drop_thinking)])
+    .breaks(&[Thinking, ToolUse])
+    .found_as(THINKING_CHANGED)
+    .in_probes(&["interleaved_thinking_tool"]),
     Fault::request(ThinkingFamily, "thinking-text-trimmed", "thinking comes back cut")
         .by(&[Body(body::trim_thinking)])
         .breaks(&[Thinking, ToolUse])
@@ -69,42 +86,66 @@ pub(super) const THINKING: &[Fault] = &[
         .breaks(&[Thinking, Text])
         .found_as(&["thinking-in-text", "answer-thinking-changed", "answer-text-changed", "answer-blocks-changed"])
         .in_probes(&["thinking"]),
-    Fault::request(ThinkingFamily, "thinking-disabled-not-mapped", "thinking:{type:disabled} refused together with an effort")
-        .by(&[Refuse(refusal::disabled_with_effort)])
-        .breaks(&[Thinking, Subagent])
-        .found_as(REFUSED)
-        .in_probes(&["thinking_disabled"]),
+    Fault::request(
+        ThinkingFamily,
+        "thinking-disabled-not-mapped",
+        "thinking:{type:disabled} refused together with an effort",
+    )
+    .by(&[Refuse(refusal::disabled_with_effort)])
+    .breaks(&[Thinking, Subagent])
+    .found_as(REFUSED)
+    .in_probes(&["thinking_disabled"]),
     Fault::request(ThinkingFamily, "thinking-disabled-not-mapped/ignored", "thinking:{type:disabled} ignored")
         .by(&[Body(body::drop_disabled_thinking)])
         .breaks(&[Thinking, Subagent])
         .found_as(&["request-thinking-changed", "request-field-dropped"])
         .in_probes(&["thinking_disabled"]),
-    Fault::request(ThinkingFamily, "thinking-disabled-not-mapped/contradicted", "thinking:{type:disabled} becomes adaptive")
-        .by(&[Body(body::contradict_disabled_thinking)])
-        .breaks(&[Thinking, Subagent])
-        .found_as(&["request-thinking-changed"])
-        .in_probes(&["thinking_disabled"]),
-    Fault::request(ThinkingFamily, "thinking-disabled-not-mapped/openai", "disabled thinking not mapped to reasoning_effort none")
-        .translating()
-        .by(&[Translated(body::effort_not_mapped)])
-        .breaks(&[Thinking, Subagent])
-        .found_as(&["request-thinking-changed", "request-thinking-untranslated"])
-        .in_probes(&["thinking_disabled", "thinking"]),
-    Fault::response(ThinkingFamily, "thinking-never-returned", "reasoning dropped, no thinking block reaches the client")
-        .by(&[events::LOSE_THINKING])
-        .breaks(&[Thinking])
-        .found_as(&["thinking-absent", "answer-thinking-changed", "answer-blocks-changed"])
-        .in_probes(&["thinking"]),
-    Fault::both(ThinkingFamily, "adaptive-passed-to-unsupporting-backend", "adaptive thinking forwarded to a backend that rejects it")
-        .by(&[Refuse(refusal::adaptive)])
-        .breaks(&[Thinking])
-        .found_as(REFUSED)
-        .in_probes(&["thinking"]),
-    Fault::request(ThinkingFamily, "adaptive-to-enabled-without-budget", "thinking adaptive rewritten to enabled without budget_tokens")
-        .by(&[Body(body::thinking_without_budget)])
-        .breaks(&[Thinking])
-        .found_as(&["request-thinking-changed"])
-        .in_probes(&["thinking"]),
+    Fault::request(
+        ThinkingFamily,
+        "thinking-disabled-not-mapped/contradicted",
+        "thinking:{type:disabled} becomes adaptive",
+    )
+    .by(&[Body(body::contradict_disabled_thinking)])
+    .breaks(&[Thinking, Subagent])
+    .found_as(&["request-thinking-changed"])
+    .in_probes(&["thinking_disabled"]),
+    Fault::request(
+        ThinkingFamily,
+        "thinking-disabled-not-mapped/openai",
+        "disabled thinking not mapped to reasoning_effort none",
+    )
+    .translating()
+    .by(&[Translated(body::effort_not_mapped)])
+    .breaks(&[Thinking, Subagent])
+    .found_as(&["request-thinking-changed", "request-thinking-untranslated"])
+    .in_probes(&["thinking_disabled", "thinking"]),
+    Fault::response(
+        ThinkingFamily,
+        "thinking-never-returned",
+        "reasoning dropped, no thinking block reaches the client",
+    )
+    .by(&[events::LOSE_THINKING])
+    .breaks(&[Thinking])
+    .found_as(&["thinking-absent", "answer-thinking-changed", "answer-blocks-changed"])
+    .in_probes(&["thinking"]),
+    Fault::both(
+        ThinkingFamily,
+        "adaptive-passed-to-unsupporting-backend",
+        "adaptive thinking forwarded to a backend that rejects it",
+    )
+    .by(&[Refuse(refusal::adaptive)])
+    .breaks(&[Thinking])
+    .found_as(REFUSED)
+    .in_probes(&["thinking"]),
+    Fault::request(
+        ThinkingFamily,
+        "adaptive-to-enabled-without-budget",
+        "thinking adaptive rewritten to enabled without budget_tokens",
+    )
+    .by(&[Body(body::thinking_without_budget)])
+    .breaks(&[Thinking])
+    .found_as(&["request-thinking-changed"])
+    .in_probes(&["thinking"]),
     Fault::request(ThinkingFamily, "adaptive-to-enabled-without-budget/effort-auto", "effort becomes auto")
         .by(&[Body(body::effort_auto)])
         .breaks(&[Thinking])
@@ -130,11 +171,15 @@ pub(super) const THINKING: &[Fault] = &[
         .breaks(&[Thinking])
         .found_as(REFUSED)
         .in_probes(&["http_thinking_budget"]),
-    Fault::request(ThinkingFamily, "thinking-budget-floor/raised", "a floor for thinking budgets that the API does not have")
-        .by(&[Refuse(refusal::medium_budget)])
-        .breaks(&[Thinking])
-        .found_as(REFUSED)
-        .in_probes(&["http_thinking_budget"]),
+    Fault::request(
+        ThinkingFamily,
+        "thinking-budget-floor/raised",
+        "a floor for thinking budgets that the API does not have",
+    )
+    .by(&[Refuse(refusal::medium_budget)])
+    .breaks(&[Thinking])
+    .found_as(REFUSED)
+    .in_probes(&["http_thinking_budget"]),
 ];
 
 /// E: tool results and history.
@@ -180,11 +225,15 @@ pub(super) const HISTORY: &[Fault] = &[
         .breaks(&[ToolUse, ParallelTools])
         .found_as(HISTORY_CHANGED)
         .in_probes(&["parallel_tools"]),
-    Fault::request(History, "input-text-block-dropped", "content blocks of an unknown text kind (input_text) silently dropped")
-        .by(&[Body(body::input_text_dropped)])
-        .breaks(&[Text])
-        .found_as(&["request-history-changed", "request-refused"])
-        .in_probes(&["http_input_text"]),
+    Fault::request(
+        History,
+        "input-text-block-dropped",
+        "content blocks of an unknown text kind (input_text) silently dropped",
+    )
+    .by(&[Body(body::input_text_dropped)])
+    .breaks(&[Text])
+    .found_as(&["request-history-changed", "request-refused"])
+    .in_probes(&["http_input_text"]),
     Fault::request(History, "is-error-dropped", "tool_result.is_error lost")
         .by(&[Body(body::is_error_dropped)])
         .breaks(&[ToolUse])
@@ -235,11 +284,15 @@ pub(super) const HISTORY: &[Fault] = &[
 
 /// F: schema, roles, betas.
 pub(super) const SCHEMA: &[Fault] = &[
-    Fault::request(Schema, "context-management-rejected", "context_management kept in the body while its beta is stripped")
-        .by(&[Headers(body::drop_context_management_beta)])
-        .breaks(&[LongContext, Compact])
-        .found_as(&["request-betas-changed"])
-        .in_probes(&["thinking"]),
+    Fault::request(
+        Schema,
+        "context-management-rejected",
+        "context_management kept in the body while its beta is stripped",
+    )
+    .by(&[Headers(body::drop_context_management_beta)])
+    .breaks(&[LongContext, Compact])
+    .found_as(&["request-betas-changed"])
+    .in_probes(&["thinking"]),
     Fault::request(Schema, "context-management-rejected/field", "context_management dropped from the body")
         .by(&[Body(body::context_management_dropped)])
         .breaks(&[LongContext, Compact])
@@ -306,16 +359,24 @@ pub(super) const SCHEMA: &[Fault] = &[
         .breaks(&[Thinking])
         .found_as(&["request-betas-changed"])
         .in_probes(&["thinking"]),
-    Fault::request(Schema, "beta-header-list-misparsed/body", "anthropic_beta in the body with the whole list as its one element")
-        .by(&[Request(body::betas_in_body)])
-        .breaks(&[Thinking])
-        .found_as(&["request-betas-changed", "request-field-added"])
-        .in_probes(&["thinking"]),
-    Fault::request(Schema, "conditional-fields-rejected", "fields and descriptions rejected by the gateway's own schema")
-        .by(&[Refuse(refusal::unknown_fields)])
-        .breaks(&[ToolUse, Text])
-        .found_as(REFUSED)
-        .in_probes(&["thinking", "http_fields"]),
+    Fault::request(
+        Schema,
+        "beta-header-list-misparsed/body",
+        "anthropic_beta in the body with the whole list as its one element",
+    )
+    .by(&[Request(body::betas_in_body)])
+    .breaks(&[Thinking])
+    .found_as(&["request-betas-changed", "request-field-added"])
+    .in_probes(&["thinking"]),
+    Fault::request(
+        Schema,
+        "conditional-fields-rejected",
+        "fields and descriptions rejected by the gateway's own schema",
+    )
+    .by(&[Refuse(refusal::unknown_fields)])
+    .breaks(&[ToolUse, Text])
+    .found_as(REFUSED)
+    .in_probes(&["thinking", "http_fields"]),
     Fault::request(Schema, "conditional-fields-rejected/dropped", "fields that the gateway does not know are dropped")
         .by(&[Body(body::unknown_fields_dropped)])
         .breaks(&[ToolUse, Text])
@@ -365,7 +426,13 @@ pub(super) const TOOL_DEFINITIONS: &[Fault] = &[
     Fault::response(ToolDefinitions, "tool-grammar-failure", "server cannot compile the tool grammar")
         .by(&[Refuse(refusal::tool_grammar)])
         .breaks(&[ToolUse])
-        .found_as(&["stream-error", "request-refused", "request-not-forwarded", "answer-invented", "error-not-enveloped"])
+        .found_as(&[
+            "stream-error",
+            "request-refused",
+            "request-not-forwarded",
+            "answer-invented",
+            "error-not-enveloped",
+        ])
         .in_probes(&["tool_use_roundtrip", "json_schema_tools"]),
     Fault::request(ToolDefinitions, "schemas-stripped", "tools arrive without their parameters")
         .by(&[Body(body::schemas_stripped)])
@@ -436,11 +503,15 @@ pub(super) const CACHING: &[Fault] = &[
         .breaks(&[Cache])
         .found_as(&["request-system-changed", "request-cache-control-changed"])
         .in_probes(&["caching_turns", "prefix_stability", "tool_use_roundtrip"]),
-    Fault::request(Caching, "cache-control-limit-exceeded", "gateway adds its own cache_control and passes the limit of 4")
-        .by(&[Body(body::too_many_cache_marks)])
-        .breaks(&[Cache])
-        .found_as(CACHE_CHANGED)
-        .in_probes(&["caching_turns", "basic_text"]),
+    Fault::request(
+        Caching,
+        "cache-control-limit-exceeded",
+        "gateway adds its own cache_control and passes the limit of 4",
+    )
+    .by(&[Body(body::too_many_cache_marks)])
+    .breaks(&[Cache])
+    .found_as(CACHE_CHANGED)
+    .in_probes(&["caching_turns", "basic_text"]),
     Fault::request(Caching, "cache-control-dropped", "marks for the cache get lost")
         .by(&[Body(body::cache_control_dropped)])
         .breaks(&[Cache])

@@ -7,7 +7,8 @@ use crate::capability::Capability::{self, Errors, LongContext, Streaming, Thinki
 use crate::reference::HeadWaits;
 
 /// What is found when the client gets something that it cannot read.
-const UNREADABLE: &[&str] = &["answer-unreadable", "connection-broke", "stream-mislabelled", "stream-cut", "answer-empty"];
+const UNREADABLE: &[&str] =
+    &["answer-unreadable", "connection-broke", "stream-mislabelled", "stream-cut", "answer-empty"];
 
 /// What is found when a stream ends early.
 const CUT: &[&str] = &["stream-cut", "tool-arguments-incomplete", "break-hidden"];
@@ -19,11 +20,15 @@ const PLAIN: Capability = Capability::Text;
 
 /// B: how a stream is carried.
 pub(super) const TRANSPORT: &[Fault] = &[
-    Fault::response(Transport, "gzip-header-on-plain-body", "content-encoding: gzip kept on an already decompressed body")
-        .by(&[Head(wire::label_gzip)])
-        .breaks(&[Streaming, Errors, PLAIN])
-        .found_as(UNREADABLE)
-        .in_probes(&["basic_text"]),
+    Fault::response(
+        Transport,
+        "gzip-header-on-plain-body",
+        "content-encoding: gzip kept on an already decompressed body",
+    )
+    .by(&[Head(wire::label_gzip)])
+    .breaks(&[Streaming, Errors, PLAIN])
+    .found_as(UNREADABLE)
+    .in_probes(&["basic_text"]),
     Fault::response(Transport, "gzip-header-on-plain-body/length", "and the content-length of the compressed body")
         .by(&[Head(wire::label_gzip), Head(wire::stale_length)])
         .breaks(&[Streaming, Errors, PLAIN])
@@ -34,11 +39,15 @@ pub(super) const TRANSPORT: &[Fault] = &[
         .breaks(&[Streaming, PLAIN])
         .found_as(UNREADABLE)
         .in_probes(&["basic_text"]),
-    Fault::response(Transport, "utf8-split-replacement-char", "multi-byte character split across network chunks becomes U+FFFD")
-        .by(&[Edit(wire::tear_characters)])
-        .breaks(&[Unicode, PLAIN, ToolUse])
-        .found_as(&["text-garbled", "answer-text-changed", "answer-tool-changed"])
-        .in_probes(&["unicode"]),
+    Fault::response(
+        Transport,
+        "utf8-split-replacement-char",
+        "multi-byte character split across network chunks becomes U+FFFD",
+    )
+    .by(&[Edit(wire::tear_characters)])
+    .breaks(&[Unicode, PLAIN, ToolUse])
+    .found_as(&["text-garbled", "answer-text-changed", "answer-tool-changed"])
+    .in_probes(&["unicode"]),
     Fault::response(Transport, "no-ping-during-silence", "no ping/comment while the upstream is silent")
         .by(&[Drop(wire::is_ping)])
         .breaks(&[Streaming, Thinking, LongContext])
@@ -54,21 +63,29 @@ pub(super) const TRANSPORT: &[Fault] = &[
         .breaks(&[Errors, Streaming])
         .found_as(&["answer-empty", "stream-cut", "answer-lost", "answer-invented", "request-not-forwarded"])
         .in_probes(&["basic_text"]),
-    Fault::response(Transport, "no-headers-before-first-token", "status line and headers withheld until the first upstream byte")
-        .by(&[Wait(HeadWaits::ForContent)])
-        .breaks(&[Streaming, LongContext])
-        .found_as(LATE)
-        .in_probes(&["keep_alive", "streaming"]),
+    Fault::response(
+        Transport,
+        "no-headers-before-first-token",
+        "status line and headers withheld until the first upstream byte",
+    )
+    .by(&[Wait(HeadWaits::ForContent)])
+    .breaks(&[Streaming, LongContext])
+    .found_as(LATE)
+    .in_probes(&["keep_alive", "streaming"]),
     Fault::response(Transport, "stream-false-returns-sse", "stream:false (or absent) answered with SSE")
         .by(&[Body(body::stream_forced_on)])
         .breaks(&[Streaming, Errors])
         .found_as(&["stream-not-asked-for", "request-stream-changed"])
         .in_probes(&["http_plain", "fallback_non_streaming"]),
-    Fault::request(Transport, "stream-true-returns-json", "a stream that was asked for is answered with one JSON message")
-        .by(&[Body(body::stream_forced_off)])
-        .breaks(&[Streaming])
-        .found_as(&["stream-not-used", "request-stream-changed", "stream-mislabelled"])
-        .in_probes(&["streaming"]),
+    Fault::request(
+        Transport,
+        "stream-true-returns-json",
+        "a stream that was asked for is answered with one JSON message",
+    )
+    .by(&[Body(body::stream_forced_off)])
+    .breaks(&[Streaming])
+    .found_as(&["stream-not-used", "request-stream-changed", "stream-mislabelled"])
+    .in_probes(&["streaming"]),
     Fault::response(Transport, "stream-mislabelled-json", "a stream with content-type application/json")
         .by(&[Head(wire::label_json)])
         .breaks(&[Streaming])
@@ -77,7 +94,13 @@ pub(super) const TRANSPORT: &[Fault] = &[
     Fault::response(Transport, "sse-event-split-across-chunks-stalls", "an SSE frame split over two chunks is lost")
         .by(&[events::LOSE_SPLIT_FRAMES])
         .breaks(&[Streaming])
-        .found_as(&["stream-out-of-order", "stream-cut", "answer-text-changed", "stream-delta-misfit", "answer-blocks-changed"])
+        .found_as(&[
+            "stream-out-of-order",
+            "stream-cut",
+            "answer-text-changed",
+            "stream-delta-misfit",
+            "answer-blocks-changed",
+        ])
         .in_probes(&["streaming"]),
     Fault::response(Transport, "sse-event-split-across-chunks-stalls/tail", "the last unterminated frame is lost")
         .by(&[events::CUT_BEFORE_STOP])

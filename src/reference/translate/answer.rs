@@ -52,9 +52,7 @@ pub(super) fn error_type(status: u16) -> &'static str {
 
 /// A list of models, or one model.
 pub(super) fn models(body: &Value) -> Value {
-    let one = |model: &Value| {
-        json!({"type": "model", "id": model["id"], "display_name": model["id"], "created_at": "2026-01-01T00:00:00Z"})
-    };
+    let one = |model: &Value| json!({"type": "model", "id": model["id"], "display_name": model["id"], "created_at": "2026-01-01T00:00:00Z"});
     match body["data"].as_array() {
         Some(list) => {
             let data: Vec<Value> = list.iter().map(one).collect();

@@ -55,7 +55,7 @@ pub(super) async fn respond(
     let (head, body) = answer.into_parts();
     let is_stream = content_type(&head).starts_with("text/event-stream");
     if head.status.is_success() && is_stream {
-        return Ok(streamed(&head, body, connection, inbound, alteration).await);
+        return Ok(streamed(&head, body, connection, inbound, alteration));
     }
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let answer = Whole { status: head.status, headers: head.headers, body };
@@ -63,7 +63,7 @@ pub(super) async fn respond(
 }
 
 /// A stream of chunks as a stream of events.
-async fn streamed(
+fn streamed(
     head: &Head,
     body: hyper::body::Incoming,
     connection: Connection,

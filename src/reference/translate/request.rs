@@ -182,8 +182,7 @@ fn joined(content: &Value) -> String {
     if let Some(text) = content.as_str() {
         return text.to_owned();
     }
-    let texts: Vec<&str> =
-        items(content).iter().filter_map(|b| b["text"].as_str()).filter(|t| !t.is_empty()).collect();
+    let texts: Vec<&str> = items(content).iter().filter_map(|b| b["text"].as_str()).filter(|t| !t.is_empty()).collect();
     texts.join("\n\n")
 }
 
