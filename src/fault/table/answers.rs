@@ -65,7 +65,7 @@ pub(super) const BLOCKS: &[Fault] = &[
     .by(&[events::LOSE_SECOND_THINKING])
     .breaks(&[InterleavedThinking, ToolUse])
     .found_as(&["stream-delta-misfit", "stream-out-of-order"])
-    .in_probes(&["thinking_blocks"]),
+    .in_probes(&["interleaved_blocks", "long_tool_stream"]),
     Fault::response(Blocks, "same-index-for-all-tools", "several tool blocks share one index")
         .by(&[events::ALL_ON_INDEX_OF_FIRST_TOOL])
         .breaks(&[ParallelTools])
@@ -153,12 +153,12 @@ pub(super) const TOOL_CALLS: &[Fault] = &[
         .by(&[Edit(wire::length_lost), Whole(whole::message, whole::whole_length_lost)])
         .breaks(&[Text, LongContext])
         .found_as(&["answer-stop-reason-changed", "stop-reason-wrong"])
-        .in_probes(&["stop_reasons", "truncation_text"]),
+        .in_probes(&["stop_reason_max_tokens"]),
     Fault::response(ToolCalls, "stop-reason-length-lost/500", "an answer that hit the limit becomes HTTP 500")
         .by(&[Whole(whole::stream, whole::length_as_500)])
         .breaks(&[Text, LongContext])
         .found_as(&["error-status-changed", "answer-lost", "request-refused"])
-        .in_probes(&["stop_reasons"]),
+        .in_probes(&["stop_reason_max_tokens"]),
     Fault::response(ToolCalls, "tool-call-as-text", "tool call returned as text")
         .by(&[events::CALL_AS_TEXT, Edit(wire::tool_use_ends_turn)])
         .breaks(&[ToolUse])
@@ -255,7 +255,7 @@ pub(super) const USAGE: &[Fault] = &[
         .by(&[Refuse(refusal::small_window)])
         .breaks(&[LongContext, Compact])
         .found_as(&["request-refused", "request-not-forwarded"])
-        .in_probes(&["basic_text", "large_body"]),
+        .in_probes(&["large_body", "subagent_task"]),
     Fault::response(Usage, "count-tokens-200-wrong-body", "count_tokens answers 200 with an unrelated body")
         .by(&[Refuse(refusal::count_unrelated)])
         .breaks(&[CountTokens, Compact])

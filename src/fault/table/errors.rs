@@ -117,7 +117,7 @@ pub(super) const ROUTING: &[Fault] = &[
         .by(&[Refuse(refusal::bearer)])
         .breaks(&[Auth])
         .found_as(&["credential-refused", "request-refused", "request-not-forwarded"])
-        .in_probes(&["auth_bearer"]),
+        .in_probes(&["auth_bearer", "basic_text"]),
     Fault::both(Routing, "auth-one-header-only/bearer", "only Authorization: Bearer accepted")
         .by(&[Refuse(refusal::api_key)])
         .breaks(&[Auth])
@@ -127,7 +127,7 @@ pub(super) const ROUTING: &[Fault] = &[
         .by(&[Headers(body::swap_credential)])
         .breaks(&[Auth])
         .found_as(&["request-header-changed", "credential-refused"])
-        .in_probes(&["auth_bearer", "auth_api_key", "basic_text"]),
+        .in_probes(&["auth_api_key"]),
     Fault::request(Routing, "subagent-model-unmapped", "model id of a subagent/background request has no mapping")
         .by(&[Refuse(refusal::other_models)])
         .breaks(&[Subagent])
@@ -163,10 +163,5 @@ pub(super) const ROUTING: &[Fault] = &[
         .by(&[Request(body::untranslated_path), Untranslated])
         .breaks(&[Text])
         .found_as(&["request-refused", "request-not-forwarded"])
-        .in_probes(&["basic_text"]),
-    Fault::request(Routing, "session-header-dropped", "x-claude-code-session-id gets lost")
-        .by(&[Headers(body::drop_session)])
-        .breaks(&[Auth, Text])
-        .found_as(&["request-header-changed"])
         .in_probes(&["basic_text"]),
 ];

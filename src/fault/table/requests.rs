@@ -253,7 +253,7 @@ pub(super) const HISTORY: &[Fault] = &[
         .by(&[Refuse(refusal::text_after_tool_use)])
         .breaks(&[ToolUse])
         .found_as(REFUSED)
-        .in_probes(&["text_after_tool_use"]),
+        .in_probes(&["tool_then_text"]),
     Fault::request(History, "tool-result-id-missing", "tool_result.tool_use_id missing")
         .by(&[Body(body::one_result_id_dropped)])
         .breaks(&[ToolUse])
@@ -272,7 +272,7 @@ pub(super) const HISTORY: &[Fault] = &[
     Fault::request(History, "history-cut", "the oldest turns are not sent")
         .by(&[Body(body::first_message_dropped)])
         .breaks(&[ToolUse, LongContext])
-        .found_as(&["request-history-changed", "request-system-changed"])
+        .found_as(&["request-history-changed", "request-system-changed", "request-refused"])
         .in_probes(&["tool_use_roundtrip"]),
     Fault::request(History, "tool-results-as-user/openai", "results of tools come as messages of the user")
         .translating()
@@ -318,11 +318,6 @@ pub(super) const SCHEMA: &[Fault] = &[
         .breaks(&[Text])
         .found_as(&["request-version-changed"])
         .in_probes(&["basic_text"]),
-    Fault::request(Schema, "query-dropped", "the query ?beta=true gets lost")
-        .by(&[Request(body::drop_query)])
-        .breaks(&[Text])
-        .found_as(&["request-query-changed"])
-        .in_probes(&["basic_text"]),
     Fault::request(Schema, "system-role-in-messages-rejected", "role system inside messages rejected")
         .by(&[Refuse(refusal::system_role)])
         .breaks(&[Text])
@@ -343,11 +338,6 @@ pub(super) const SCHEMA: &[Fault] = &[
         .by(&[TranslatedFrom(body::user_of_client), RefuseTranslated(refusal::long_user)])
         .breaks(&[Auth, Text])
         .found_as(REFUSED)
-        .in_probes(&["basic_text"]),
-    Fault::request(Schema, "metadata-dropped", "metadata gets lost")
-        .by(&[Body(body::drop_user_id)])
-        .breaks(&[Auth, Text])
-        .found_as(&["request-metadata-changed", "request-field-dropped"])
         .in_probes(&["basic_text"]),
     Fault::request(Schema, "max-tokens-changed", "max_tokens replaced by the gateway's own")
         .by(&[Body(body::drop_max_tokens)])
@@ -488,7 +478,7 @@ pub(super) const SERVER_TOOLS: &[Fault] = &[
         .by(&[Refuse(refusal::web_search_options)])
         .breaks(&[WebSearch])
         .found_as(REFUSED)
-        .in_probes(&["web_search"]),
+        .in_probes(&["web_search_options", "web_search"]),
 ];
 
 /// K: the prompt cache.
