@@ -2,13 +2,14 @@
 //! client's transcript. Derived from evidence alone; nothing here judges.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::compare::{Difference, compare};
+use crate::compare::{Comparison, Difference, compare};
 use crate::decode::decoded;
-use crate::evidence::{Evidence, LaunchFacts, TargetKind};
+use crate::evidence::{Evidence, LaunchFacts, ProviderRecord, TargetKind};
 use crate::exchange::{End, Exchange, header};
 use crate::finding::Suspect;
 use crate::messages::{Answer, FaultKind, StreamEvent, read_message, read_stream};
@@ -32,6 +33,8 @@ pub struct Case<'a> {
     pub text: TextVerdict,
     /// What the gateway changed between its two sides.
     pub differences: Vec<Difference>,
+    /// The client's exchanges whose request the provider itself did not answer to the end, where its side was recorded.
+    failed_behind: BTreeSet<u32>,
 }
 
 /// One inference request with what came back.
@@ -98,8 +101,48 @@ impl<'a> Case<'a> {
                 Call { exchange, reply: read_reply(exchange, &request), request, launch: launch.max(1), by_agent }
             })
             .collect();
-        let differences = compare(evidence, &calls);
-        Self { probe, evidence, transcript: Transcript::read(&evidence.launches), calls, text, differences }
+        let Comparison { differences, failed_behind } = compare(evidence, &calls);
+        let transcript = Transcript::read(&evidence.launches);
+        Self { probe, evidence, transcript, calls, text, differences, failed_behind }
+    }
+
+    /// Whether a call went wrong because the probe's script wants the provider to fail there: what the client then does is what
+    /// the probe is about.
+    pub fn is_scripted_trouble(&self, call: &Call<'_>) -> bool {
+        let failed_there = match &self.evidence.behind {
+            Some(_) => self.failed_behind.contains(&call.exchange.id),
+            None => self.evidence.cell.target.kind == TargetKind::Embedded,
+        };
+        let by_the_rules = |r: &ProviderRecord| r.refusal.as_deref() == Some(&*call.error_words());
+        let broke_a_rule = || self.evidence.provider.iter().flatten().any(by_the_rules);
+        self.scripted() && scripts_trouble(self.probe) && failed_there && !call.is_healthy() && !broke_a_rule()
+    }
+
+    /// Whether the client had to cope with trouble, and all of it was scripted.
+    pub fn trouble_is_scripted(&self) -> bool {
+        let mut unhealthy = self.calls.iter().filter(|c| !c.is_healthy()).peekable();
+        unhealthy.peek().is_some() && unhealthy.all(|c| self.is_scripted_trouble(c))
+    }
+
+    /// Whether the probe is about counting tokens, so that a provider without the endpoint fails it.
+    pub fn wants_counts(&self) -> bool {
+        self.probe.launch.iter().any(|l| l.prompt.get_ref().trim_start().starts_with("/context"))
+    }
+
+    /// Whether the probe is about the list of models.
+    pub fn wants_models(&self) -> bool {
+        self.probe.env.contains_key("CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY")
+    }
+
+    /// The exchange that an exchange of the client became behind the gateway: of the same path, within its time, with this body.
+    pub fn behind(&self, near: &Exchange) -> Option<&Exchange> {
+        let same = |far: &&Exchange| {
+            far.request.method == near.request.method
+                && far.request.path().ends_with(near.request.path())
+                && (near.request.head_us..=near.ended_us).contains(&far.request.head_us)
+        };
+        let all = || self.evidence.behind.iter().flatten().filter(same);
+        all().find(|far| far.request.body == near.request.body).or_else(|| all().next())
     }
 
     /// Whom a defect of the wire is to be laid to: whoever stands at the other end of the client tap.
@@ -231,6 +274,11 @@ impl Call<'_> {
         decoded(&response.headers, &response.body.bytes).unwrap_or(Cow::Borrowed(&response.body.bytes))
     }
 
+    /// Whether a whole answer came in which no rule was broken.
+    pub fn is_healthy(&self) -> bool {
+        self.answer().is_some_and(|a| a.finished && a.faults.is_empty())
+    }
+
     /// Whether the response was complete by its own framing.
     pub fn is_complete(&self) -> bool {
         self.exchange.end == End::Complete
@@ -240,6 +288,11 @@ impl Call<'_> {
     pub fn asks_for_thinking(&self) -> bool {
         matches!(self.request["thinking"]["type"].as_str(), Some("enabled" | "adaptive"))
     }
+}
+
+/// Whether the probe lets the provider fail on purpose.
+fn scripts_trouble(probe: &Probe) -> bool {
+    probe.turn.iter().any(|turn| turn.error.is_some())
 }
 
 /// Whether a request offers a tool of that name.

@@ -4,6 +4,8 @@
 mod both_sides;
 mod client;
 mod feature;
+mod healed;
+mod side;
 mod stream;
 mod table;
 mod wire;
