@@ -12,7 +12,7 @@ use crate::evidence::{Evidence, LaunchFacts, TargetKind};
 use crate::exchange::{End, Exchange, header};
 use crate::finding::Suspect;
 use crate::messages::{Answer, FaultKind, StreamEvent, read_message, read_stream};
-use crate::probe::Probe;
+use crate::probe::{Probe, Turn};
 use crate::sse;
 use crate::transcript::{Transcript, content_text};
 use crate::verdict::TextVerdict;
@@ -47,6 +47,8 @@ pub struct Call<'a> {
     pub launch: usize,
     /// Whether a sub-agent sent it.
     pub by_agent: bool,
+    /// Whether ccsmoke sent it itself.
+    pub by_probe: bool,
 }
 
 /// What a response with status 200 said.
@@ -95,7 +97,9 @@ impl<'a> Case<'a> {
                 let by_agent = header(&exchange.request.headers, "x-claude-code-agent-id").is_some()
                     || (offers_agent && offers_any(&request) && !offers(&request, "Agent"));
                 let launch = evidence.launches.iter().filter(|l| l.started_us <= exchange.request.head_us).count();
-                Call { exchange, reply: read_reply(exchange, &request), request, launch: launch.max(1), by_agent }
+                let by_probe = evidence.sends.iter().any(|s| s.exchange == Some(exchange.id));
+                let reply = read_reply(exchange, &request);
+                Call { exchange, reply, request, launch: launch.max(1), by_agent, by_probe }
             })
             .collect();
         let differences = compare(evidence, &calls);
@@ -138,6 +142,23 @@ impl<'a> Case<'a> {
     /// The calls of the main conversation.
     pub fn main_calls(&self) -> impl DoubleEndedIterator<Item = &Call<'a>> {
         self.calls.iter().filter(|c| !c.by_agent)
+    }
+
+    /// The calls that a client sent.
+    pub fn launch_calls(&self) -> impl DoubleEndedIterator<Item = &Call<'a>> {
+        self.calls.iter().filter(|c| !c.by_probe)
+    }
+
+    /// Whether an error response is one that the probe arranges, so that it is no defect by itself.
+    pub fn is_arranged(&self, call: &Call<'_>) -> bool {
+        let status = call.status();
+        let scripted = |turn: &Turn| turn.error.as_ref().is_some_and(|error| Some(error.status) == status);
+        call.by_probe || self.probe.turn.iter().any(scripted)
+    }
+
+    /// Whether the probe arranges that streams do not come to their end.
+    pub fn breaks_streams(&self) -> bool {
+        self.probe.turn.iter().any(|turn| turn.wire.breaks_off())
     }
 
     /// Every answer, with its call.

@@ -4,6 +4,7 @@
 mod both_sides;
 mod client;
 mod feature;
+mod scripted;
 mod stream;
 mod table;
 mod wire;

@@ -61,7 +61,8 @@ fn faults(case: &Case<'_>, kind: FaultKind) -> Vec<Found> {
 }
 
 pub(super) fn error_event(case: &Case<'_>) -> Vec<Found> {
-    faults(case, FaultKind::ErrorEvent)
+    // Those that the script sends are compared with what came.
+    if case.breaks_streams() { Vec::new() } else { faults(case, FaultKind::ErrorEvent) }
 }
 
 pub(super) fn malformed(case: &Case<'_>) -> Vec<Found> {
@@ -86,7 +87,8 @@ pub(super) fn delta_misfit(case: &Case<'_>) -> Vec<Found> {
 
 /// A cut is told only where the connection itself was whole: a broken one, or one that the client left, has its own rule.
 pub(super) fn cut(case: &Case<'_>) -> Vec<Found> {
-    let mut found = faults(case, FaultKind::Cut);
+    // A cut that the script makes is no defect.
+    let mut found = if case.breaks_streams() { Vec::new() } else { faults(case, FaultKind::Cut) };
     let whole = |id: u32| case.calls.iter().any(|c| c.exchange.id == id && c.is_complete());
     found.retain(|f| f.exchange.is_some_and(whole));
     found
