@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::capability::Capability;
 use crate::compare::{Comparison, Difference, compare};
 use crate::decode::decoded;
 use crate::evidence::{Evidence, LaunchFacts, ProviderRecord, TargetKind};
@@ -50,6 +51,8 @@ pub struct Call<'a> {
     pub launch: usize,
     /// Whether a sub-agent sent it.
     pub by_agent: bool,
+    /// Whether ccsmoke sent it itself.
+    pub by_probe: bool,
 }
 
 /// What a response with status 200 said.
@@ -98,7 +101,9 @@ impl<'a> Case<'a> {
                 let by_agent = header(&exchange.request.headers, "x-claude-code-agent-id").is_some()
                     || (offers_agent && offers_any(&request) && !offers(&request, "Agent"));
                 let launch = evidence.launches.iter().filter(|l| l.started_us <= exchange.request.head_us).count();
-                Call { exchange, reply: read_reply(exchange, &request), request, launch: launch.max(1), by_agent }
+                let by_probe = evidence.sends.iter().any(|s| s.exchange == Some(exchange.id));
+                let reply = read_reply(exchange, &request);
+                Call { exchange, reply, request, launch: launch.max(1), by_agent, by_probe }
             })
             .collect();
         let Comparison { differences, failed_behind } = compare(evidence, &calls);
@@ -106,32 +111,34 @@ impl<'a> Case<'a> {
         Self { probe, evidence, transcript, calls, text, differences, failed_behind }
     }
 
-    /// Whether a call went wrong because the probe's script wants the provider to fail there: what the client then does is what
-    /// the probe is about.
-    pub fn is_scripted_trouble(&self, call: &Call<'_>) -> bool {
+    /// Whether a call went wrong because the probe arranges it: it is sent to be refused, or the script lets the provider fail. What
+    /// the client then does is what the probe is about, and what the gateway made of the failure is compared.
+    pub fn is_arranged(&self, call: &Call<'_>) -> bool {
         let failed_there = match &self.evidence.behind {
             Some(_) => self.failed_behind.contains(&call.exchange.id),
             None => self.evidence.cell.target.kind == TargetKind::Embedded,
         };
         let by_the_rules = |r: &ProviderRecord| r.refusal.as_deref() == Some(&*call.error_words());
         let broke_a_rule = || self.evidence.provider.iter().flatten().any(by_the_rules);
-        self.scripted() && scripts_trouble(self.probe) && failed_there && !call.is_healthy() && !broke_a_rule()
+        let failed = failed_there && !call.is_whole() && !broke_a_rule();
+        (call.by_probe && call.status().is_some_and(|s| s >= 400))
+            || (self.scripted() && self.probe.makes_trouble() && failed)
     }
 
-    /// Whether the client had to cope with trouble, and all of it was scripted.
-    pub fn trouble_is_scripted(&self) -> bool {
-        let mut unhealthy = self.calls.iter().filter(|c| !c.is_healthy()).peekable();
-        unhealthy.peek().is_some() && unhealthy.all(|c| self.is_scripted_trouble(c))
+    /// Whether the client had to cope with failures, and all of them were arranged.
+    pub fn trouble_is_arranged(&self) -> bool {
+        let mut failed = self.launch_calls().filter(|c| !c.is_whole()).peekable();
+        failed.peek().is_some() && failed.all(|c| self.is_arranged(c))
     }
 
     /// Whether the probe is about counting tokens, so that a provider without the endpoint fails it.
     pub fn wants_counts(&self) -> bool {
-        self.probe.launch.iter().any(|l| l.prompt.get_ref().trim_start().starts_with("/context"))
+        self.probe.expect.counts.is_some() || self.probe.capabilities.get_ref().contains(&Capability::CountTokens)
     }
 
     /// Whether the probe is about the list of models.
     pub fn wants_models(&self) -> bool {
-        self.probe.env.contains_key("CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY")
+        self.probe.capabilities.get_ref().contains(&Capability::ModelDiscovery)
     }
 
     /// The exchange that an exchange of the client became behind the gateway: of the same path, within its time, with this body.
@@ -181,6 +188,11 @@ impl<'a> Case<'a> {
     /// The calls of the main conversation.
     pub fn main_calls(&self) -> impl DoubleEndedIterator<Item = &Call<'a>> {
         self.calls.iter().filter(|c| !c.by_agent)
+    }
+
+    /// The calls that a client sent.
+    pub fn launch_calls(&self) -> impl DoubleEndedIterator<Item = &Call<'a>> {
+        self.calls.iter().filter(|c| !c.by_probe)
     }
 
     /// Every answer, with its call.
@@ -274,9 +286,9 @@ impl Call<'_> {
         decoded(&response.headers, &response.body.bytes).unwrap_or(Cow::Borrowed(&response.body.bytes))
     }
 
-    /// Whether a whole answer came in which no rule was broken.
-    pub fn is_healthy(&self) -> bool {
-        self.answer().is_some_and(|a| a.finished && a.faults.is_empty())
+    /// Whether an answer came to its end.
+    pub fn is_whole(&self) -> bool {
+        self.answer().is_some_and(|a| a.finished)
     }
 
     /// Whether the response was complete by its own framing.
@@ -288,11 +300,6 @@ impl Call<'_> {
     pub fn asks_for_thinking(&self) -> bool {
         matches!(self.request["thinking"]["type"].as_str(), Some("enabled" | "adaptive"))
     }
-}
-
-/// Whether the probe lets the provider fail on purpose.
-fn scripts_trouble(probe: &Probe) -> bool {
-    probe.turn.iter().any(|turn| turn.error.is_some())
 }
 
 /// Whether a request offers a tool of that name.

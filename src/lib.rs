@@ -40,6 +40,7 @@ pub mod log_delta;
 pub mod process;
 pub mod provider;
 pub mod secret;
+pub mod send;
 pub mod tap;
 pub mod target;
 pub mod workspace;

@@ -135,7 +135,7 @@ impl Sides<'_, '_, '_, '_> {
     fn translated_thinking(&mut self, sent: &[&Value], got: &[&Value]) {
         let text = |blocks: &[&Value]| blocks.iter().filter_map(|b| b["thinking"].as_str()).collect::<String>();
         let (a, b) = (text(sent), text(got));
-        if b.trim().is_empty() && got.iter().any(|block| block["type"] == "thinking") {
+        if a.trim().is_empty() && b.trim().is_empty() && got.iter().any(|block| block["type"] == "thinking") {
             return self.tell(Kind::AnswerThinking, "a thinking block without any thinking was made up");
         }
         if a.is_empty() || !self.call.asks_for_thinking() {

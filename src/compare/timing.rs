@@ -19,7 +19,7 @@ const LOST_PINGS: usize = 2;
 /// A head that reaches the client so much later than it was sent was held back, in microseconds.
 const HEAD_US: u64 = 1_000_000;
 /// A provider that is still answering so long after the client has left was not told of it, in microseconds.
-const CANCEL_US: u64 = 5_000_000;
+const CANCEL_US: u64 = 4_000_000;
 /// A step that was held back at least so long, in microseconds.
 const STEP_US: u64 = 400_000;
 

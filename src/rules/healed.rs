@@ -13,16 +13,17 @@ const RESUMES: [&str; 2] = ["Resume directly", "no visible output"];
 /// Whether the call's failure was somebody's doing between client and provider: the answer is broken, or was changed.
 fn was_spoilt(case: &Case<'_>, call: &Call<'_>) -> bool {
     let changed = case.differences.iter().any(|d| d.exchange == Some(call.exchange.id) && d.kind.is_of_the_answer());
-    (!call.is_healthy() || changed) && !case.is_scripted_trouble(call)
+    (!call.is_whole() || changed) && !case.is_arranged(call)
 }
 
 /// The calls of the same conversation, each with the one before it.
 fn pairs<'c, 'a>(case: &'c Case<'a>) -> impl Iterator<Item = (&'c Call<'a>, &'c Call<'a>)> {
     let before = |i: usize, call: &Call<'_>| {
-        let same = |c: &&Call<'_>| c.by_agent == call.by_agent && c.launch == call.launch;
+        let same = |c: &&Call<'_>| c.by_agent == call.by_agent && c.launch == call.launch && !c.by_probe;
         case.calls[..i].iter().rfind(same)
     };
-    case.calls.iter().enumerate().filter_map(move |(i, call)| Some((before(i, call)?, call)))
+    let by_client = case.calls.iter().enumerate().filter(|(_, call)| !call.by_probe);
+    by_client.filter_map(move |(i, call)| Some((before(i, call)?, call)))
 }
 
 pub(super) fn resumed(case: &Case<'_>) -> Vec<Found> {

@@ -5,6 +5,7 @@ mod both_sides;
 mod client;
 mod feature;
 mod healed;
+mod scripted;
 mod side;
 mod stream;
 mod table;

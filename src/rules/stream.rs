@@ -51,7 +51,7 @@ pub(super) fn mislabelled(case: &Case<'_>) -> Vec<Found> {
 /// The faults of one kind, one finding for each answer, which names the first and counts the others.
 fn faults(case: &Case<'_>, kind: FaultKind) -> Vec<Found> {
     let scripted = |call: &Call<'_>| {
-        matches!(kind, FaultKind::Cut | FaultKind::ErrorEvent | FaultKind::Malformed) && case.is_scripted_trouble(call)
+        matches!(kind, FaultKind::Cut | FaultKind::ErrorEvent | FaultKind::Malformed) && case.is_arranged(call)
     };
     let of = |(call, answer): (&Call<'_>, &Answer)| {
         let all: Vec<_> = answer.faults.iter().filter(|f| f.kind == kind).collect();
@@ -71,7 +71,7 @@ pub(super) fn error_event(case: &Case<'_>) -> Vec<Found> {
 
 pub(super) fn malformed(case: &Case<'_>) -> Vec<Found> {
     let mut found = faults(case, FaultKind::Malformed);
-    for call in case.calls.iter().filter(|c| c.is_complete() && !case.is_scripted_trouble(c)) {
+    for call in case.calls.iter().filter(|c| c.is_complete() && !case.is_arranged(c)) {
         let Reply::Streamed(_, faults) = &call.reply else { continue };
         if let Some(first) = faults.first() {
             let message = format!("{}, body byte {}: {}", call.cite(), first.offset, first.words);

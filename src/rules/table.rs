@@ -3,7 +3,9 @@
 //! The order is the order of causes: of what was seen in the same exchange, what stands earlier here explains what stands
 //! later. The first finding that is not a note decides what is said of the cell.
 
-use super::{CREDENTIAL_MISSING, HARNESS_ERROR, Rule, both_sides, client, feature, healed, side, stream, wire};
+use super::{
+    CREDENTIAL_MISSING, HARNESS_ERROR, Rule, both_sides, client, feature, healed, scripted, side, stream, wire,
+};
 use crate::compare::Kind;
 use crate::finding::Severity::{Broken, Degraded, Note};
 
@@ -682,7 +684,7 @@ pub static RULES: &[Rule] = &[
         what: "When the exchange behind the gateway ended, where the client had left in the middle of an answer (G36).",
         why: "Answers that nobody reads are paid for, and hold the provider's slots.",
         advice: "Abort the request to the provider when the client's connection closes.",
-        check: |case| both_sides::changed(case, Kind::CancelIgnored),
+        check: both_sides::cancel_ignored,
     },
     Rule {
         code: "runaway",
@@ -908,6 +910,60 @@ pub static RULES: &[Rule] = &[
         why: "What the model was asked for did not come back.",
         advice: "Follow the marker through the cited exchanges to see where it was lost.",
         check: feature::answer_wrong,
+    },
+    Rule {
+        code: "request-not-as-arranged",
+        name: "The client did not send what the probe is about",
+        severity: Broken,
+        what: "Bodies and headers of the client's requests, for the texts that the probe names.",
+        why: "What is not sent cannot be lost, so the cell would pass without having tested anything.",
+        advice: "Look whether this client version sends it in another form, and correct the probe.",
+        check: scripted::not_asked,
+    },
+    Rule {
+        code: "send-answered-otherwise",
+        name: "A request of ccsmoke's own was not answered as it has to be",
+        severity: Broken,
+        what: "Status and body of the answer to each [[send]] of the probe.",
+        why: "Clients other than the tested one, and later versions of it, ask in these ways.",
+        advice: "Send the cited request yourself; the probe says what must come back.",
+        check: scripted::answered_otherwise,
+    },
+    Rule {
+        code: "error-not-told",
+        name: "The client was not told of the provider's error",
+        severity: Broken,
+        what: "The last result: whether it is an error, its status, and the provider's words in it.",
+        why: "The person sees another error than the one that happened, or none, and the client cannot recover by its words.",
+        advice: "Pass status and body of errors on as they are.",
+        check: scripted::error_not_told,
+    },
+    Rule {
+        code: "reaction-missing",
+        name: "The client did not react to a failure as it does without a gateway",
+        severity: Broken,
+        what: "How many requests and announced retries follow a failure that the probe arranges.",
+        why: "A failure that the client does not recognise is not recovered from; one that the gateway hides is paid for twice.",
+        advice: "Pass failures on as they are, broken streams included, with `retry-after` and `x-should-retry`.",
+        check: scripted::reacted_otherwise,
+    },
+    Rule {
+        code: "token-count-not-used",
+        name: "The client did not count tokens as it does without a gateway",
+        severity: Broken,
+        what: "How many requests to `count_tokens` the client sends.",
+        why: "A client that cannot count fills the context window unawares, or counts by asking the model.",
+        advice: "Answer `POST /v1/messages/count_tokens` with the provider's count.",
+        check: scripted::counted_otherwise,
+    },
+    Rule {
+        code: "client-file-incomplete",
+        name: "The client did not keep what it was to learn",
+        severity: Broken,
+        what: "Files of the client's configuration, such as its list of the gateway's models.",
+        why: "What the gateway offers cannot be chosen.",
+        advice: "Answer `GET /v1/models` within 3 s, without a redirect, with `id` and `display_name` of each model.",
+        check: scripted::file_missing,
     },
     Rule {
         code: "text-verdict-floor",

@@ -79,7 +79,7 @@ fn is_about_the_credential(case: &Case<'_>, call: &Call<'_>, status: u16) -> boo
 
 pub(super) fn credential_refused(case: &Case<'_>) -> Vec<Found> {
     errors(case)
-        .filter(|(call, status)| is_about_the_credential(case, call, *status))
+        .filter(|(call, status)| !case.is_arranged(call) && is_about_the_credential(case, call, *status))
         .map(|(call, status)| {
             let message = format!("{} was answered with {status}: {}", call.cite(), call.error_words());
             let finding = Found::new(Suspect::Environment, message).at(call);
@@ -96,7 +96,7 @@ pub(super) fn credential_refused(case: &Case<'_>) -> Vec<Found> {
 
 pub(super) fn refused_by_target(case: &Case<'_>) -> Vec<Found> {
     errors(case)
-        .filter(|(call, status)| !is_about_the_credential(case, call, *status) && !case.is_scripted_trouble(call))
+        .filter(|(call, status)| !case.is_arranged(call) && !is_about_the_credential(case, call, *status))
         .map(|(call, status)| {
             let words = super::shorten(&call.error_words());
             let message = format!("{} was answered with {status}: {words}", call.cite());
@@ -123,7 +123,7 @@ pub(super) fn refused_by_target(case: &Case<'_>) -> Vec<Found> {
 pub(super) fn connection_broke(case: &Case<'_>) -> Vec<Found> {
     case.calls
         .iter()
-        .filter(|call| !case.is_scripted_trouble(call))
+        .filter(|call| !case.is_arranged(call))
         .filter_map(|call| match &call.exchange.end {
             End::UpstreamBroke { error } => {
                 let bytes = call.exchange.response.as_ref().map_or(0, |r| r.body.bytes.len() as u64 + r.body.dropped);
@@ -155,7 +155,7 @@ pub(super) fn abandoned(case: &Case<'_>) -> Vec<Found> {
     case.calls
         .iter()
         .filter(|c| c.exchange.end == End::ClientLeft && !c.answer().is_some_and(|a| a.finished))
-        .filter(|c| !case.was_ended(c) && asked_again(c) && !case.is_scripted_trouble(c))
+        .filter(|c| !case.was_ended(c) && asked_again(c) && !case.is_arranged(c))
         .map(|call| {
             let seconds = call.exchange.ended_us.saturating_sub(call.exchange.request.head_us) / 1_000_000;
             let message = format!("the client gave up on {} after {seconds} s and asked again", call.cite());
@@ -178,13 +178,13 @@ pub(super) fn runaway(case: &Case<'_>) -> Vec<Found> {
 
 pub(super) fn fell_back(case: &Case<'_>) -> Vec<Found> {
     let mut found = Vec::new();
-    if case.trouble_is_scripted() {
-        return found;
-    }
+    let arranged = case.trouble_is_arranged();
     for (i, call) in case.calls.iter().enumerate() {
         // A request that never was a stream is no fallback.
         let before = case.calls[..i].iter().rfind(|c| c.request["stream"] == true);
-        if let Some(before) = before.filter(|_| call.request.is_object() && call.request["stream"] != true) {
+        // Where the provider fails on purpose, the fall-back is due.
+        let due = call.by_probe || arranged;
+        if let Some(before) = before.filter(|_| !due && call.request.is_object() && call.request["stream"] != true) {
             let message = format!("{} asks without streaming", call.cite());
             found.push(Found::new(case.far(), message).at(call).at(before));
         }
@@ -195,20 +195,20 @@ pub(super) fn fell_back(case: &Case<'_>) -> Vec<Found> {
 /// What the client did again. Where the provider fails on purpose, that is what it has to do.
 pub(super) fn retried(case: &Case<'_>) -> Vec<Found> {
     let mut found = Vec::new();
-    if case.trouble_is_scripted() {
-        return found;
-    }
-    for (i, call) in case.calls.iter().enumerate() {
+    // Where the provider fails on purpose, only more requests than are due are too many.
+    let arranged = case.trouble_is_arranged();
+    let calls: Vec<_> = case.launch_calls().filter(|_| !arranged).collect();
+    for (i, call) in calls.iter().enumerate() {
         let count = header(&call.exchange.request.headers, "x-stainless-retry-count").unwrap_or("0");
         if count != "0" {
             let message = format!("{} is retry {} of its request", call.cite(), super::shorten(count));
             found.push(Found::new(case.far(), message).at(call));
-        } else if let Some(first) = case.calls[..i].iter().find(|first| asks_the_same(first, call)) {
+        } else if let Some(first) = calls[..i].iter().find(|first| asks_the_same(first, call)) {
             let message = format!("{} asks the same as {} again", call.cite(), first.cite());
             found.push(Found::new(case.far(), message).at(call).at(first));
         }
     }
-    for line in case.transcript.system("api_retry") {
+    for line in case.transcript.system("api_retry").filter(|_| !arranged) {
         let message = format!(
             "the client retried (attempt {} of {}): status {}, {}",
             line.value["attempt"], line.value["max_retries"], line.value["error_status"], line.value["error"]
@@ -216,7 +216,8 @@ pub(super) fn retried(case: &Case<'_>) -> Vec<Found> {
         found.push(Found::new(case.far(), message).cite(line.place));
     }
     if let (true, Some(wanted)) = (case.scripted(), &case.probe.expect.requests) {
-        let (sent, wanted, place) = (case.calls.len(), *wanted.get_ref() as usize, case.probe.cite(&wanted.span()));
+        let (sent, wanted, place) =
+            (case.launch_calls().count(), *wanted.get_ref() as usize, case.probe.cite(&wanted.span()));
         if sent > wanted && !case.evidence.tap.runaway {
             let message = format!("{sent} requests where {wanted} are enough: {}", what_changed(case));
             found.push(Found::new(case.far(), message).cite(place));

@@ -54,6 +54,8 @@ pub(crate) struct Side {
     status: u16,
     answer_headers: Vec<(String, String)>,
     answer: Vec<u8>,
+    /// When the head of the answer came, after the exchange's begin.
+    head: u64,
     /// When each piece of the answer came, after the exchange's begin; pieces are equal in length.
     pieces: Vec<u64>,
     end: End,
@@ -142,7 +144,7 @@ impl Side {
             status: self.status,
             headers: fields(&self.answer_headers),
             body: Body::whole(self.answer.clone()),
-            head_us: at,
+            head_us: at + self.head,
             arrivals,
         });
         Exchange { id, request, response, end: self.end.clone(), ended_us }
@@ -166,6 +168,7 @@ impl Scene {
             status: 200,
             answer_headers: owned(&[("content-type", "text/event-stream"), ("request-id", "req_1")]),
             answer: stream(&message()).into_bytes(),
+            head: 0,
             pieces: vec![10_000, 20_000, 30_000],
             end: End::Complete,
             answered: true,
@@ -187,7 +190,9 @@ impl Scene {
     pub(crate) fn evidence(&self) -> Evidence {
         let mut near = self.near.exchange(0, START);
         let far = self.far.exchange(0, START + HOP);
-        near.ended_us = near.ended_us.max(far.ended_us + HOP);
+        if near.end != End::ClientLeft {
+            near.ended_us = near.ended_us.max(far.ended_us + HOP);
+        }
         let mut evidence = evidence(vec![near], Some(vec![far]), self.rewrites.clone());
         evidence.cell.target.kind = self.kind;
         evidence
@@ -318,6 +323,8 @@ pub(super) fn evidence(near: Vec<Exchange>, behind: Option<Vec<Exchange>>, rewri
             vars,
         },
         launches: Vec::new(),
+        sends: Vec::new(),
+        config: Vec::new(),
         exchanges: near,
         tap: TapFacts { max_requests: 50, runaway: false },
         behind,

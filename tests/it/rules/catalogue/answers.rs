@@ -654,14 +654,14 @@ fn counted_here() -> Evidence {
 /// A cell of a probe about counting: it sends nothing to the model.
 fn context() -> Evidence {
     let mut e = counted();
-    e.cell.probe = "context".to_owned();
+    e.cell.probe = "count_tokens".to_owned();
     e
 }
 
 /// A cell that asks for the list of models.
 fn listed() -> Evidence {
     let mut e = passed_on("basic_text");
-    e.cell.probe = "models".to_owned();
+    e.cell.probe = "discovery".to_owned();
     let list = json!({ "data": [
         { "type": "model", "id": "claude-sonnet-5-5", "display_name": "Sonnet" },
         { "type": "model", "id": "claude-haiku-5-5", "display_name": "Haiku" },

@@ -6,17 +6,13 @@ mod requests;
 mod transport;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use ccsmoke::evidence::{Evidence, TargetKind};
 use ccsmoke::exchange::{Arrival, Body, Exchange};
 use ccsmoke::finding::{Finding, Severity, Suspect};
-use ccsmoke::probe::Probe;
-use ccsmoke::probes::ProbeSet;
-use ccsmoke::verdict::Verdict;
 use serde_json::{Value, json};
 
-use super::edit::{Event, clean, events, refuse, response, set_body, stream, written};
+use super::edit::{Event, clean, events, judge, refuse, response, set_body, stream, written};
 use crate::compare::translated::chat;
 
 /// A defect, done to a cell.
@@ -38,35 +34,6 @@ fn defect(
     code: &'static str,
 ) -> Defect {
     Defect { id, words, cell, plant, code }
-}
-
-/// A probe that asks how large its context is.
-const CONTEXT: &str = r#"
-title = "Counts tokens"
-kind = "CONTEXT"
-[[launch]]
-prompt = "/context {nonce}"
-[expect]
-"#;
-
-/// A probe that lets the client ask which models there are.
-const MODELS: &str = r#"
-title = "Lists the models"
-kind = "MODELS"
-env = { CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY = "1" }
-[[launch]]
-prompt = "Say something. {nonce}"
-[expect]
-"#;
-
-fn judge(evidence: &Evidence) -> Verdict {
-    let set = ProbeSet::built_in().unwrap();
-    let probe = match evidence.cell.probe.as_str() {
-        "context" => &Probe::parse(Path::new("context.toml"), CONTEXT).unwrap(),
-        "models" => &Probe::parse(Path::new("models.toml"), MODELS).unwrap(),
-        built_in => set.get(built_in).unwrap(),
-    };
-    ccsmoke::judge::judge(&set.rules, probe, evidence)
 }
 
 fn all() -> Vec<Defect> {
