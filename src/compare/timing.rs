@@ -56,15 +56,18 @@ impl Sides<'_, '_, '_, '_> {
         }
     }
 
-    /// Whether the client got the response head only when the first content came, though the provider had sent it long before.
+    /// Whether the client got the response head only with the first byte of the body, or the first content, though the provider
+    /// had sent it long before.
     fn head_withheld(&self, sent: &Response, got: &Response) -> Option<String> {
-        let content = content_times(sent, self.far.api).first().copied()?;
-        let waited = content.checked_sub(sent.head_us).filter(|waited| *waited >= HEAD_US)?;
+        let first_byte = sent.arrivals.iter().find(|a| a.len > 0).map(|a| a.at_us);
+        let first_content = content_times(sent, self.far.api).first().copied();
         let late = got.head_us.saturating_sub(sent.head_us);
-        (got.head_us >= content && late >= HEAD_US).then(|| {
+        let waited_for = [(first_content, "content"), (first_byte, "byte of the body")]
+            .into_iter()
+            .find(|(at, _)| at.is_some_and(|at| at.saturating_sub(sent.head_us) >= HEAD_US && got.head_us >= at));
+        waited_for.map(|(_, what)| {
             format!(
-                "the provider sent its response head {} ms before the first content, the client got it {} ms later, with the content",
-                waited / 1000,
+                "the provider sent its response head at once, the client got it {} ms later, with the first {what}",
                 late / 1000
             )
         })

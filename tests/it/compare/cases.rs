@@ -139,7 +139,7 @@ const CASES: &[CodeCase] = &[
         code: "stream-head-withheld",
         fires: |s| {
             slow_start(s);
-            s.near.head = 3_005_000;
+            s.near.head = 3_055_000;
         },
         silent: |s| {
             slow_start(s);
