@@ -41,7 +41,7 @@ pub(super) fn no_request(case: &Case<'_>) -> Vec<Found> {
     let started = launches.iter().any(|l| l.process.spawn_error.is_none());
     // A client that had to be ended has not come to its request; `client-timeout` says so.
     let in_time = !launches.iter().any(|l| l.process.ended_by.is_some_and(EndedBy::is_timeout));
-    if !case.calls.is_empty() || !started || !in_time {
+    if !case.calls.is_empty() || !started || !in_time || case.probe.asks_nothing() {
         return Vec::new();
     }
     let finding = Found::new(Suspect::Client, "no inference request reached the tap").cite("launch 1 stderr");
