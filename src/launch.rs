@@ -101,17 +101,18 @@ pub fn input(launch: &Launch, probe: &Probe, vars: &Vars) -> String {
     launch.input.iter().map(line).collect()
 }
 
-/// What `{filler}` stands for is that long, in bytes.
-const FILLER_BYTES: usize = 1 << 20;
+/// Placeholders that stand for words that only take up room, and how many bytes each is.
+const FILLERS: [(&str, usize); 2] = [("{page}", 16 << 10), ("{filler}", 1 << 20)];
 
-/// Fills in `{filler}`: a mebibyte of words that repeat, always the same.
+/// Fills in the placeholders for words that only take up room; they repeat and are always the same.
 pub fn with_filler(text: &str) -> String {
     const WORDS: &str = "This sentence only takes up room and asks for nothing at all. ";
-    if !text.contains("{filler}") {
-        return text.to_owned();
+    let mut out = text.to_owned();
+    for (placeholder, bytes) in FILLERS.iter().filter(|(placeholder, _)| text.contains(placeholder)) {
+        let filler: String = WORDS.chars().cycle().take(*bytes).collect();
+        out = out.replace(placeholder, &filler);
     }
-    let filler: String = WORDS.chars().cycle().take(FILLER_BYTES).collect();
-    text.replace("{filler}", &filler)
+    out
 }
 
 /// The folders of one cell's client.

@@ -228,9 +228,15 @@ impl Probe {
         self.turn.iter().any(Turn::is_trouble)
     }
 
-    /// Whether an error response belongs to what is to be seen.
-    pub fn expects_errors(&self) -> bool {
+    /// Whether the model is to be asked nothing.
+    pub fn asks_nothing(&self) -> bool {
+        self.expect.requests.as_ref().is_some_and(|n| *n.get_ref() == 0)
+    }
+
+    /// Whether the text of a cell says nothing: an error response belongs to what is to be seen, or no request to the model does. By
+    /// text alone either is always a failure.
+    pub fn is_beyond_text(&self) -> bool {
         let refused = |send: &Send| send.expect.get_ref().status.iter().any(|status| *status >= 400);
-        self.turn.iter().any(|turn| turn.error.is_some()) || self.send.iter().any(refused)
+        self.asks_nothing() || self.turn.iter().any(|turn| turn.error.is_some()) || self.send.iter().any(refused)
     }
 }

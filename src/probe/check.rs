@@ -19,11 +19,11 @@ type Mistake = (Range<usize>, String);
 /// Placeholders that are known when a cell starts.
 const CELL_PLACEHOLDERS: [&str; 4] = ["marker", "nonce", "workspace", "session_id"];
 
-/// Placeholders of what is sent without the limits of an argument: `{filler}` is a mebibyte of text.
-const INPUT_PLACEHOLDERS: [&str; 5] = ["marker", "nonce", "workspace", "session_id", "filler"];
+/// Placeholders of what is sent without the limits of an argument: `{page}` is 16 KiB of text, `{filler}` a mebibyte.
+const INPUT_PLACEHOLDERS: [&str; 6] = ["marker", "nonce", "workspace", "session_id", "page", "filler"];
 
 /// Placeholders of requests that ccsmoke sends itself: `{model}` is the model's id as the client sends it.
-const SEND_PLACEHOLDERS: [&str; 5] = ["marker", "nonce", "session_id", "model", "filler"];
+const SEND_PLACEHOLDERS: [&str; 6] = ["marker", "nonce", "session_id", "model", "page", "filler"];
 
 /// Placeholders of scripted answers. The marker is not among them: an answer has to come from the conversation.
 const TURN_PLACEHOLDERS: [&str; 4] = ["nonce", "workspace", "prompt.marker", "tool_result.marker"];
