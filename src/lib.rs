@@ -42,6 +42,7 @@ pub mod process;
 pub mod provider;
 pub mod reference;
 pub mod secret;
+pub mod send;
 pub mod tap;
 pub mod target;
 pub mod workspace;

@@ -289,6 +289,7 @@ fn row(cell: &CellPlan, verdict: &Verdict) -> OutcomeRow {
         source: cell.model.source.clone(),
         feature: cell.probe.id.clone(),
         probe: cell.probe.id.clone(),
+        capabilities: cell.probe.capabilities.get_ref().iter().copied().collect(),
         cli_version: cell.client.version.clone(),
         outcome: verdict.outcome,
         classification: verdict.classification,

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::capability::Capability;
 use crate::file_error::FileError;
 use crate::probes::ProbeSet;
 use crate::redact::Redactor;
@@ -225,13 +226,16 @@ fn probes(args: &ProbesArgs, world: &World) -> Result<Exit, Failure> {
     for probe in &set.probes {
         match args.format {
             Format::Human => {
-                out.push_str(&terminal::printable(&format!("{:<widest$}  {}", probe.id, probe.title)));
+                let exercises =
+                    probe.capabilities.get_ref().iter().map(Capability::name).collect::<Vec<_>>().join(", ");
+                out.push_str(&terminal::printable(&format!("{:<widest$}  {} ({exercises})", probe.id, probe.title)));
                 out.push('\n');
             }
             Format::Json => {
                 let line = serde_json::json!({
                     "probe": probe.id, "title": probe.title, "path": probe.path, "tools": probe.tools,
-                    "launches": probe.launch.len(), "needs": probe.expect.needs,
+                    "launches": probe.launch.len(), "sends": probe.send.len(), "needs": probe.expect.needs,
+                    "capabilities": probe.capabilities.get_ref(), "only": probe.only.as_ref().map(toml::Spanned::get_ref),
                 });
                 out.push_str(&line.to_string());
                 out.push('\n');

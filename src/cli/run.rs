@@ -313,12 +313,17 @@ fn plan(
     for stand in stands {
         for model in stand.models(world, asked).map_err(Failure::usage)? {
             for client in clients {
-                for probe in probes {
+                for probe in probes.iter().filter(|probe| probe.applies_to(stand.facts().kind)) {
                     let (stand, probe, client) = (Arc::clone(stand), Arc::clone(probe), Arc::clone(client));
                     plan.push(CellPlan { stand, probe, client, model: model.clone() });
                 }
             }
         }
+    }
+    if plan.is_empty() {
+        let names = probes.iter().map(|p| p.id.as_str()).collect::<Vec<_>>().join(", ");
+        let message = format!("nothing to run: of these probes none says anything of these targets: {names}");
+        return Err(Failure::usage(message));
     }
     Ok(plan)
 }

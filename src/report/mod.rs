@@ -9,6 +9,7 @@ pub mod terminal;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capability::Capability;
 use crate::finding::Finding;
 use crate::text_evidence::TokenEvidence;
 use crate::verdict::{Classification, Outcome, TextVerdict, Usage};
@@ -89,6 +90,9 @@ pub struct OutcomeRow {
     pub feature: String,
     /// The probe's identity.
     pub probe: String,
+    /// What of Claude Code the probe exercises.
+    #[serde(default)]
+    pub capabilities: Vec<Capability>,
     /// The client's version.
     pub cli_version: String,
     /// How the cell ended.

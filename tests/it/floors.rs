@@ -52,6 +52,7 @@ const FLOORS: [(&str, &[&str]); 5] = [
             "provider",
             "reference",
             "secret",
+            "send",
             "tap",
             "target",
             "workspace",
