@@ -232,7 +232,7 @@ pub(super) const HISTORY: &[Fault] = &[
     )
     .by(&[Body(body::input_text_dropped)])
     .breaks(&[Text])
-    .found_as(&["request-history-changed", "request-refused"])
+    .found_as(&["request-history-changed", "request-refused", "request-not-forwarded"])
     .in_probes(&["http_input_text"]),
     Fault::request(History, "is-error-dropped", "tool_result.is_error lost")
         .by(&[Body(body::is_error_dropped)])
