@@ -249,7 +249,13 @@ pub(super) const USAGE: &[Fault] = &[
     Fault::response(Usage, "count-tokens-404", "POST /v1/messages/count_tokens not served")
         .by(&[Refuse(refusal::count_404)])
         .breaks(&[CountTokens, Compact])
-        .found_as(&["request-not-forwarded", "request-refused", "token-count-false", "error-not-enveloped"])
+        .found_as(&[
+            "token-count-refused",
+            "request-not-forwarded",
+            "request-refused",
+            "token-count-false",
+            "error-not-enveloped",
+        ])
         .in_probes(&["count_tokens"]),
     Fault::response(Usage, "backend-window-smaller-than-advertised", "backend limit below what the client believes")
         .by(&[Refuse(refusal::small_window)])
@@ -294,7 +300,7 @@ pub(super) const USAGE: &[Fault] = &[
     Fault::response(Usage, "count-tokens-501", "count_tokens stub answers 501")
         .by(&[Refuse(refusal::count_501)])
         .breaks(&[CountTokens])
-        .found_as(&["request-not-forwarded", "request-refused", "token-count-false"])
+        .found_as(&["token-count-refused", "request-not-forwarded", "request-refused", "token-count-false"])
         .in_probes(&["count_tokens"]),
     Fault::response(Usage, "input-tokens-constant-placeholder", "input_tokens is a constant (100) and never corrected")
         .by(&[Edit(wire::constant_input)])
