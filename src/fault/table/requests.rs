@@ -94,12 +94,12 @@ pub(super) const THINKING: &[Fault] = &[
     .by(&[Refuse(refusal::disabled_with_effort)])
     .breaks(&[Thinking, Subagent])
     .found_as(REFUSED)
-    .in_probes(&["thinking_disabled"]),
+    .in_probes(&["http_thinking_disabled", "thinking_disabled"]),
     Fault::request(ThinkingFamily, "thinking-disabled-not-mapped/ignored", "thinking:{type:disabled} ignored")
         .by(&[Body(body::drop_disabled_thinking)])
         .breaks(&[Thinking, Subagent])
         .found_as(&["request-thinking-changed", "request-field-dropped"])
-        .in_probes(&["thinking_disabled"]),
+        .in_probes(&["http_thinking_disabled", "thinking_disabled"]),
     Fault::request(
         ThinkingFamily,
         "thinking-disabled-not-mapped/contradicted",
@@ -108,7 +108,7 @@ pub(super) const THINKING: &[Fault] = &[
     .by(&[Body(body::contradict_disabled_thinking)])
     .breaks(&[Thinking, Subagent])
     .found_as(&["request-thinking-changed"])
-    .in_probes(&["thinking_disabled"]),
+    .in_probes(&["http_thinking_disabled", "thinking_disabled"]),
     Fault::request(
         ThinkingFamily,
         "thinking-disabled-not-mapped/openai",
@@ -118,7 +118,7 @@ pub(super) const THINKING: &[Fault] = &[
     .by(&[Translated(body::effort_not_mapped)])
     .breaks(&[Thinking, Subagent])
     .found_as(&["request-thinking-changed", "request-thinking-untranslated"])
-    .in_probes(&["thinking_disabled", "thinking"]),
+    .in_probes(&["http_thinking_disabled", "thinking"]),
     Fault::response(
         ThinkingFamily,
         "thinking-never-returned",
@@ -292,12 +292,12 @@ pub(super) const SCHEMA: &[Fault] = &[
     .by(&[Headers(body::drop_context_management_beta)])
     .breaks(&[LongContext, Compact])
     .found_as(&["request-betas-changed"])
-    .in_probes(&["thinking"]),
+    .in_probes(&["compact_command"]),
     Fault::request(Schema, "context-management-rejected/field", "context_management dropped from the body")
         .by(&[Body(body::context_management_dropped)])
         .breaks(&[LongContext, Compact])
         .found_as(&["request-field-dropped"])
-        .in_probes(&["thinking"]),
+        .in_probes(&["compact_command"]),
     Fault::request(Schema, "anthropic-beta-dropped", "anthropic-beta header not forwarded")
         .by(&[Headers(body::drop_betas)])
         .breaks(&[LongContext, Thinking, ToolSearch, StructuredOutput])
@@ -366,12 +366,12 @@ pub(super) const SCHEMA: &[Fault] = &[
     .by(&[Refuse(refusal::unknown_fields)])
     .breaks(&[ToolUse, Text])
     .found_as(REFUSED)
-    .in_probes(&["thinking", "http_fields"]),
+    .in_probes(&["interleaved_thinking_tool"]),
     Fault::request(Schema, "conditional-fields-rejected/dropped", "fields that the gateway does not know are dropped")
         .by(&[Body(body::unknown_fields_dropped)])
         .breaks(&[ToolUse, Text])
         .found_as(&["request-field-dropped", "request-thinking-changed"])
-        .in_probes(&["thinking", "http_fields"]),
+        .in_probes(&["interleaved_thinking_tool"]),
     Fault::request(Schema, "defer-loading-rejected", "tools[].defer_loading rejected")
         .by(&[Refuse(refusal::defer_loading)])
         .breaks(&[ToolSearch, Mcp])
@@ -382,23 +382,23 @@ pub(super) const SCHEMA: &[Fault] = &[
         .by(&[Translated(body::stop_untranslated)])
         .breaks(&[Subagent, Text])
         .found_as(&["request-field-dropped", "request-field-changed"])
-        .in_probes(&["http_fields"]),
+        .in_probes(&["http_stop_sequences", "http_fields"]),
     Fault::request(Schema, "stop-sequences-not-translated/dropped", "stop_sequences dropped")
         .translating()
         .by(&[Translated(body::stop_dropped)])
         .breaks(&[Subagent, Text])
         .found_as(&["request-field-dropped", "request-field-changed"])
-        .in_probes(&["http_fields"]),
+        .in_probes(&["http_stop_sequences", "http_fields"]),
     Fault::request(Schema, "stop-sequences-dropped", "stop_sequences dropped on the way to Anthropic")
         .by(&[Body(body::stop_sequences_dropped)])
         .breaks(&[Text])
         .found_as(&["request-field-dropped", "request-field-changed"])
-        .in_probes(&["http_fields"]),
+        .in_probes(&["http_stop_sequences", "http_fields"]),
     Fault::request(Schema, "output-format-dropped", "the schema of the answer gets lost")
         .by(&[Body(body::output_format_dropped)])
         .breaks(&[StructuredOutput])
         .found_as(&["request-field-dropped"])
-        .in_probes(&["structured_output"]),
+        .in_probes(&["http_output_format", "http_fields"]),
 ];
 
 /// G: definitions of tools.

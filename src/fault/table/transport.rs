@@ -62,7 +62,7 @@ pub(super) const TRANSPORT: &[Fault] = &[
         .by(&[Refuse(refusal::empty)])
         .breaks(&[Errors, Streaming])
         .found_as(&["answer-empty", "stream-cut", "answer-lost", "answer-invented", "request-not-forwarded"])
-        .in_probes(&["basic_text"]),
+        .in_probes(&["streaming"]),
     Fault::response(
         Transport,
         "no-headers-before-first-token",
@@ -70,7 +70,7 @@ pub(super) const TRANSPORT: &[Fault] = &[
     )
     .by(&[Wait(HeadWaits::ForContent)])
     .breaks(&[Streaming, LongContext])
-    .found_as(LATE)
+    .found_as(&["stream-buffered", "stream-head-withheld"])
     .in_probes(&["slow_first_byte"]),
     Fault::response(Transport, "stream-false-returns-sse", "stream:false (or absent) answered with SSE")
         .by(&[Body(body::stream_forced_on)])
@@ -141,17 +141,17 @@ pub(super) const TRANSPORT: &[Fault] = &[
         .by(&[Text(wire::without_event_lines)])
         .breaks(&[Streaming])
         .found_as(&["stream-malformed"])
-        .in_probes(&["basic_text"]),
+        .in_probes(&["streaming"]),
     Fault::response(Transport, "empty-lines-lost", "events run together without the empty line between them")
         .by(&[Text(wire::without_empty_lines)])
         .breaks(&[Streaming])
         .found_as(&["stream-malformed", "stream-cut", "answer-empty", "answer-unreadable"])
-        .in_probes(&["basic_text"]),
+        .in_probes(&["streaming"]),
     Fault::response(Transport, "data-encoded-twice", "the data of events are JSON within JSON")
         .by(&[Text(wire::data_as_string)])
         .breaks(&[Streaming])
         .found_as(&["stream-malformed", "answer-empty"])
-        .in_probes(&["basic_text"]),
+        .in_probes(&["streaming"]),
     Fault::response(Transport, "truncate-mid-tool-json", "stream cut inside input_json_delta, clean EOF, HTTP 200")
         .by(&[events::CUT_MID_TOOL])
         .breaks(&[ToolUse, Errors])
