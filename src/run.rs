@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
 use thiserror::Error;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -111,6 +111,7 @@ pub async fn run(
         retries: options.retries,
         events: events.clone(),
         cancel: stop,
+        left: Arc::default(),
     };
     let rows = run_cells(&course, plan).await;
     clock_watch.abort();
@@ -159,11 +160,16 @@ struct Course {
     retries: usize,
     events: mpsc::UnboundedSender<Event>,
     cancel: CancellationToken,
+    /// How many cells of each target have not ended yet.
+    left: Arc<Mutex<HashMap<String, usize>>>,
 }
 
 /// Runs every cell; a row is `None` when its cell was not run to its end.
 async fn run_cells(course: &Course, plan: Vec<CellPlan>) -> Vec<Option<RunCell>> {
     let mut rows: Vec<Option<RunCell>> = plan.iter().map(|_| None).collect();
+    for cell in &plan {
+        *course.left.lock().await.entry(cell.stand.name.clone()).or_default() += 1;
+    }
     let mut order: Vec<(usize, CellPlan)> = plan.into_iter().enumerate().collect();
     // The longest cells first, so that none of them is left over at the end while cores are idle.
     order.sort_by_key(|(i, cell)| (std::cmp::Reverse(cell.weight()), *i));
@@ -186,7 +192,7 @@ async fn run_together(course: &Course, cells: Vec<(usize, CellPlan)>, rows: &mut
             running.spawn(async move {
                 let _alone = cell.stand.alone().await;
                 let _permit = course.alive.acquire().await;
-                run_cell(&course, &cell).await
+                course.run(&cell).await
             })
         } else {
             let permit = tokio::select! {
@@ -197,7 +203,7 @@ async fn run_together(course: &Course, cells: Vec<(usize, CellPlan)>, rows: &mut
             let course = course.clone();
             running.spawn(async move {
                 let _permit = permit;
-                run_cell(&course, &cell).await
+                course.run(&cell).await
             })
         };
         places.insert(task.id(), place);
@@ -216,6 +222,24 @@ async fn run_together(course: &Course, cells: Vec<(usize, CellPlan)>, rows: &mut
         if let Some((i, _)) = places.get(&id) {
             rows[*i] = row;
         }
+    }
+}
+
+impl Course {
+    /// Runs a cell. A gateway ends with the last cell of its target, so that no more of them are alive than are needed; the
+    /// provider without a gateway stays, for controls.
+    async fn run(&self, cell: &CellPlan) -> Option<RunCell> {
+        let row = run_cell(self, cell).await;
+        let is_last = {
+            let mut left = self.left.lock().await;
+            let count = left.entry(cell.stand.name.clone()).or_default();
+            *count = count.saturating_sub(1);
+            *count == 0
+        };
+        if is_last && !cell.stand.is_embedded() {
+            cell.stand.stop().await;
+        }
+        row
     }
 }
 
@@ -329,6 +353,7 @@ fn row(cell: &CellPlan, verdict: &Verdict) -> OutcomeRow {
         source: cell.model.source.clone(),
         feature: cell.probe.id.clone(),
         probe: cell.probe.id.clone(),
+        capabilities: cell.probe.capabilities.get_ref().iter().copied().collect(),
         cli_version: cell.client.version.clone(),
         outcome: verdict.outcome,
         classification: verdict.classification,

@@ -42,10 +42,24 @@ const FLOORS: [(&str, &[&str]); 5] = [
     ),
     (
         "drive",
-        &["client", "gateway", "launch", "log_delta", "process", "provider", "secret", "tap", "target", "workspace"],
+        &[
+            "client",
+            "fault",
+            "gateway",
+            "launch",
+            "log_delta",
+            "process",
+            "provider",
+            "reference",
+            "secret",
+            "send",
+            "tap",
+            "target",
+            "workspace",
+        ],
     ),
     ("tell", &["report"]),
-    ("go", &["budget", "cell", "cli", "judge_text", "pace", "probes", "run", "stand", "world"]),
+    ("go", &["budget", "cell", "cli", "judge_text", "pace", "probes", "run", "selftest", "stand", "world"]),
 ];
 
 fn floor_of(module: &str) -> usize {
