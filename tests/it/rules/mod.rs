@@ -10,3 +10,4 @@ mod benign;
 mod edit;
 mod hostile;
 mod planted;
+mod scripted;
