@@ -87,7 +87,12 @@ pub(super) fn thinking_not_replayed(case: &Case<'_>) -> Vec<Found> {
                 sent_back.len(),
                 if issued.len() == sent_back.len() { ", altered" } else { "" },
             );
-            found.push(Found::new(Suspect::Client, message).at(later).cite(call.cite()));
+            // A client drops thinking when it was refused with it; then whoever refused is to blame.
+            let refused = case.calls.iter().any(|c| {
+                (call.exchange.id..later.exchange.id).contains(&c.exchange.id) && c.status().is_some_and(|s| s >= 400)
+            });
+            let suspect = if refused { case.far() } else { Suspect::Client };
+            found.push(Found::new(suspect, message).at(later).cite(call.cite()));
         }
     }
     found

@@ -3,7 +3,9 @@
 //! The order is the order of causes: of what was seen in the same exchange, what stands earlier here explains what stands
 //! later. The first finding that is not a note decides what is said of the cell.
 
-use super::{CREDENTIAL_MISSING, HARNESS_ERROR, Rule, both_sides, client, feature, scripted, stream, wire};
+use super::{
+    CREDENTIAL_MISSING, HARNESS_ERROR, Rule, both_sides, client, feature, healed, scripted, side, stream, wire,
+};
 use crate::compare::Kind;
 use crate::finding::Severity::{Broken, Degraded, Note};
 
@@ -100,6 +102,15 @@ pub static RULES: &[Rule] = &[
         check: |case| both_sides::changed(case, Kind::RequestMalformed),
     },
     Rule {
+        code: "request-not-translated",
+        name: "Parts of the request were not translated",
+        severity: Broken,
+        what: "Where and how a translator asks: path, fields and parts of the Messages API that are left, limits of the other API.",
+        why: "The provider refuses them, or does not see them.",
+        advice: "Convert every request, whatever its path and query; rename `stop_sequences` to `stop`, and shorten `user` to 64 characters.",
+        check: |case| both_sides::changed(case, Kind::RequestUntranslated),
+    },
+    Rule {
         code: "request-version-changed",
         name: "`anthropic-version` was changed or lost",
         severity: Broken,
@@ -134,6 +145,15 @@ pub static RULES: &[Rule] = &[
         why: "The model gets other instructions, and the attribution block in front is no longer recognised, so that the prompt cache misses.",
         advice: "Pass `system` on as it is; never turn it into a string and put nothing in front of it.",
         check: |case| both_sides::changed(case, Kind::RequestSystem),
+    },
+    Rule {
+        code: "cache-prefix-unstable",
+        name: "The same system prompt arrives in other words each time",
+        severity: Degraded,
+        what: "The system texts that arrived, in requests whose system texts were sent alike.",
+        why: "The prompt cache knows a prompt by its first bytes: with a counter or a date in front every turn is paid for in full.",
+        advice: "Put nothing volatile into or in front of the system prompt (G09, G10, G34).",
+        check: |case| both_sides::changed(case, Kind::RequestPrefix),
     },
     Rule {
         code: "request-history-changed",
@@ -224,6 +244,15 @@ pub static RULES: &[Rule] = &[
         why: "The client waits, retries, and in the end reports a connection error.",
         advice: "Look in the gateway's log for the request; check that it is still alive and reaches its provider.",
         check: wire::not_answered,
+    },
+    Rule {
+        code: "client-identity-lost",
+        name: "The provider refused a request that had lost the client's identity",
+        severity: Broken,
+        what: "`user-agent` and `x-app` of requests that the provider refused.",
+        why: "Some providers serve a client only as itself, and answer others with a bare 429.",
+        advice: "Pass both headers on unchanged.",
+        check: |case| both_sides::changed(case, Kind::RequestIdentity),
     },
     Rule {
         code: "credential-refused",
@@ -451,13 +480,31 @@ pub static RULES: &[Rule] = &[
         check: stream::cache_uncounted,
     },
     Rule {
+        code: "token-count-refused",
+        name: "A count of tokens was refused",
+        severity: Degraded,
+        what: "The status of responses to `count_tokens` where the provider did not refuse. 404 fails only a probe that is about counting: the endpoint is optional (G24).",
+        why: "The client counts through inference instead, which costs, or not at all, and compacts too late.",
+        advice: "Serve `POST /v1/messages/count_tokens`, also with `?beta=true`, or answer 404 with `not_found_error`.",
+        check: side::count_refused,
+    },
+    Rule {
         code: "token-count-false",
         name: "A count of tokens was answered with something else",
         severity: Degraded,
         what: "Responses with status 200 to `count_tokens`: `{input_tokens: N}` with N above zero.",
         why: "The client believes the number and compacts too late.",
         advice: "Count, or answer 404: then the client counts in another way.",
-        check: wire::token_count_false,
+        check: side::count_false,
+    },
+    Rule {
+        code: "models-unusable",
+        name: "The list of models is of no use to the client",
+        severity: Degraded,
+        what: "`GET /v1/models`, where the client was told to ask: status, time, ids with `claude` or `anthropic`, `display_name`, and the provider's own list (G25).",
+        why: "The client silently shows its built-in list; models that the gateway serves cannot be chosen.",
+        advice: "Answer within 3 s, without a redirect, with the provider's ids and names.",
+        check: side::models_unusable,
     },
     Rule {
         code: "answer-empty",
@@ -550,6 +597,15 @@ pub static RULES: &[Rule] = &[
         check: both_sides::usage_changed,
     },
     Rule {
+        code: "failure-not-retried",
+        name: "The gateway did not retry although it promises to",
+        severity: Degraded,
+        what: "Failures that can pass (401, 403, 408, 409, 429, 5xx), where the profile declares `retries`.",
+        why: "One account that is out of order stops the work although others are healthy.",
+        advice: "Ask again, or ask another account or provider, before the failure is passed on.",
+        check: |case| both_sides::changed(case, Kind::FailureNotRetried),
+    },
+    Rule {
         code: "error-status-changed",
         name: "The status of an error was changed",
         severity: Broken,
@@ -595,10 +651,19 @@ pub static RULES: &[Rule] = &[
         check: |case| both_sides::changed(case, Kind::BreakHidden),
     },
     Rule {
-        code: "stream-buffered",
-        name: "The stream was held back until it was over",
+        code: "stream-head-withheld",
+        name: "The response head was held back until the first content",
         severity: Degraded,
-        what: "When the answer's bytes came on both sides, where the provider took long enough to tell.",
+        what: "When the response head came on both sides, where the provider sent it at least a second before its first content (G02).",
+        why: "Proxies on the way and the client give up on a connection that says nothing for the whole time to the first token.",
+        advice: "Send status and headers as soon as the provider has sent its own, and flush them.",
+        check: |case| both_sides::changed(case, Kind::HeadWithheld),
+    },
+    Rule {
+        code: "stream-buffered",
+        name: "The stream was held back",
+        severity: Degraded,
+        what: "When the answer's bytes came on both sides, where the provider took long enough to tell: all at the end, or in a few large steps (G02).",
         why: "The person sees nothing until all is there, and the client's watchdog aborts long answers.",
         advice: "Switch response buffering off (nginx: `proxy_buffering off`), and compress nothing that streams.",
         check: |case| both_sides::changed(case, Kind::StreamBuffered),
@@ -611,6 +676,15 @@ pub static RULES: &[Rule] = &[
         why: "The client's watchdog aborts an answer that is only slow.",
         advice: "Pass pings on, or send some of the gateway's own.",
         check: |case| both_sides::changed(case, Kind::PingsLost),
+    },
+    Rule {
+        code: "cancel-not-passed-on",
+        name: "The provider was not left when the client left",
+        severity: Degraded,
+        what: "When the exchange behind the gateway ended, where the client had left in the middle of an answer (G36).",
+        why: "Answers that nobody reads are paid for, and hold the provider's slots.",
+        advice: "Abort the request to the provider when the client's connection closes.",
+        check: both_sides::cancel_ignored,
     },
     Rule {
         code: "runaway",
@@ -766,6 +840,33 @@ pub static RULES: &[Rule] = &[
         check: wire::fell_back,
     },
     Rule {
+        code: "feature-given-up",
+        name: "The client goes on without a feature",
+        severity: Degraded,
+        what: "What a request asks for against the one after it, where it was refused: betas, thinking, context_management, system messages.",
+        why: "The client heals some refusals by asking for less, and says nothing; the exit code is 0.",
+        advice: "Look at the refused exchange: pass the field and its beta on together (G11), or refuse in the provider's own words (G19).",
+        check: healed::given_up,
+    },
+    Rule {
+        code: "answer-resumed",
+        name: "The client asked the model to go on",
+        severity: Degraded,
+        what: "Requests in which the client tells the model that its answer was cut off or not visible, after an answer that was broken or changed on the way.",
+        why: "The person reads two halves as one answer; the first half is paid for twice.",
+        advice: "Look at the exchange in front of it.",
+        check: healed::resumed,
+    },
+    Rule {
+        code: "answer-end-made-up",
+        name: "The client made up the end of an answer",
+        severity: Degraded,
+        what: "`message_stop` events in the client's output against those on the wire.",
+        why: "Programs that read the output take a broken answer for a whole one.",
+        advice: "Look at the cited exchange: the stream ended without message_stop (G16, G22).",
+        check: healed::end_made_up,
+    },
+    Rule {
         code: "request-retried",
         name: "The client had to ask again",
         severity: Degraded,
@@ -845,15 +946,6 @@ pub static RULES: &[Rule] = &[
         why: "A failure that the client does not recognise is not recovered from; one that the gateway hides is paid for twice.",
         advice: "Pass failures on as they are, broken streams included, with `retry-after` and `x-should-retry`.",
         check: scripted::reacted_otherwise,
-    },
-    Rule {
-        code: "cancel-not-passed-on",
-        name: "The provider went on when the client had left",
-        severity: Broken,
-        what: "Whether the provider's connection was closed within 5 s of the client's end.",
-        why: "Answers that nobody reads are paid for, and occupy a place at the provider.",
-        advice: "Close the request to the provider when the client's connection closes.",
-        check: scripted::not_cancelled,
     },
     Rule {
         code: "token-count-not-used",
