@@ -15,8 +15,10 @@ use super::edit::{clean, response, set_body};
 /// One rule, the expectation that it looks at, and two kinds of evidence.
 struct Arranged {
     code: &'static str,
-    /// Lines under `[expect]`, and tables behind it.
+    /// Lines under `[expect]`.
     expect: &'static str,
+    /// Tables behind it.
+    tables: &'static str,
     right: fn(&mut Evidence),
     wrong: fn(&mut Evidence),
     suspect: Suspect,
@@ -40,27 +42,31 @@ const CASES: [Arranged; 7] = [
     Arranged {
         code: "request-not-as-arranged",
         expect: "asks = [\"content-type: application/json\", \"{nonce}\"]",
+        tables: "",
         right: |_| {},
         wrong: |e| e.exchanges[0].request.headers.retain(|h| !h.name.eq_ignore_ascii_case("content-type")),
         suspect: Suspect::Client,
     },
     Arranged {
         code: "send-answered-otherwise",
-        expect: SEND,
+        expect: "",
+        tables: SEND,
         right: |e| sent(e, 200, &format!("{{\"answer\":\"{}\"}}", e.cell.vars.marker.clone())),
         wrong: |e| sent(e, 500, "{}"),
         suspect: Suspect::Provider,
     },
     Arranged {
         code: "error-not-told",
-        expect: "error = { status = 400, says = \"violet\" }\n[[turn]]\nname = \"refuse\"\nerror = { status = 400, kind = \"x\", message = \"violet\" }",
+        expect: "error = { status = 400, says = \"violet\" }",
+        tables: REFUSING,
         right: |e| ended_with_error(e, 400, "API Error: 400 violet"),
         wrong: |e| ended_with_error(e, 500, "API Error: 500 Internal error"),
         suspect: Suspect::Provider,
     },
     Arranged {
         code: "reaction-missing",
-        expect: REFUSING,
+        expect: "requests = 2",
+        tables: REFUSING,
         right: |e| {
             let mut again = e.exchanges[0].clone();
             again.id = 1;
@@ -72,6 +78,7 @@ const CASES: [Arranged; 7] = [
     Arranged {
         code: "cancel-not-passed-on",
         expect: "cancelled = true",
+        tables: "",
         right: |e| records(e).iter_mut().for_each(|r| (r.delivered, r.abandoned) = (false, true)),
         wrong: |e| records(e).iter_mut().for_each(|r| r.delivered = false),
         suspect: Suspect::Provider,
@@ -79,6 +86,7 @@ const CASES: [Arranged; 7] = [
     Arranged {
         code: "token-count-not-used",
         expect: "counts = 1",
+        tables: "",
         right: |e| {
             let mut count = e.exchanges[0].clone();
             count.request.target = "/v1/messages/count_tokens?beta=true".to_owned();
@@ -91,7 +99,8 @@ const CASES: [Arranged; 7] = [
     },
     Arranged {
         code: "client-file-incomplete",
-        expect: "[[expect.file]]\npath = \"cache/models.json\"\nholds = [\"claude-\"]",
+        expect: "",
+        tables: "[[expect.file]]\npath = \"cache/models.json\"\nholds = [\"claude-\"]\n",
         right: |e| kept(e, Some("[\"claude-one\"]")),
         wrong: |e| kept(e, None),
         suspect: Suspect::Provider,
@@ -152,15 +161,11 @@ fn sent(evidence: &mut Evidence, status: u16, body: &str) {
 
 fn judged(case: &Arranged, change: fn(&mut Evidence)) -> Verdict {
     let set = ProbeSet::built_in().unwrap();
-    let text = &set.get("basic_text").unwrap().source;
-    let (requests, due) = ("requests = 1", if case.expect == REFUSING { "requests = 2" } else { "requests = 1" });
-    let text = text
-        .replace(requests, &format!("{due}\n{}", if case.expect.starts_with(['[', '\n']) { "" } else { case.expect }));
-    let text = if case.expect.starts_with(['[', '\n']) {
-        text.replace("[[turn]]", &format!("{}\n[[turn]]", case.expect))
-    } else {
-        text
-    };
+    let basic = &set.get("basic_text").unwrap().source;
+    let requests = if case.expect.contains("requests") { "" } else { "requests = 1\n" };
+    let text = basic
+        .replace("requests = 1\n", &format!("{requests}{}\n", case.expect))
+        .replace("[[turn]]", &format!("{}\n[[turn]]", case.tables));
     let probe = Probe::parse(Path::new("probes/basic_text.toml"), &text).unwrap_or_else(|e| panic!("{e}"));
     let mut evidence = clean("basic_text");
     change(&mut evidence);
