@@ -31,7 +31,10 @@ impl Sides<'_, '_, '_, '_> {
         if self.call.request["stream"] != Value::Bool(true) || sent.status != 200 || got.status != 200 {
             return;
         }
-        if let Some(words) = held_back(sent, got).or_else(|| self.stepped(sent, got)) {
+        // Of an answer that the client left only the beginning is there, which may be late as a whole.
+        let whole = self.call.exchange.end != End::ClientLeft;
+        let held = held_back(sent, got).or_else(|| self.stepped(sent, got));
+        if let Some(words) = held.filter(|_| whole) {
             return self.tell(Kind::StreamBuffered, words);
         }
         if let Some(words) = self.head_withheld(sent, got) {
