@@ -34,11 +34,13 @@ pub mod verdict;
 
 // What we drive.
 pub mod client;
+pub mod fault;
 pub mod gateway;
 pub mod launch;
 pub mod log_delta;
 pub mod process;
 pub mod provider;
+pub mod reference;
 pub mod secret;
 pub mod send;
 pub mod tap;
@@ -54,5 +56,6 @@ pub mod cli;
 pub mod judge_text;
 pub mod probes;
 pub mod run;
+pub mod selftest;
 pub mod stand;
 pub mod world;

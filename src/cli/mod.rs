@@ -1,9 +1,11 @@
 //! The command line: what can be typed, and what the exit codes mean.
 
+pub mod gateway;
 pub mod init;
 pub mod judge;
 pub mod progress;
 pub mod run;
+pub mod selftest;
 
 use std::borrow::Cow;
 use std::io::{self, Write as _};
@@ -70,6 +72,10 @@ enum Command {
     Judge(judge::JudgeArgs),
     /// Say what a finding's code means
     Explain(ExplainArgs),
+    /// Serve a gateway of our own: a correct one, or one with a known defect
+    Gateway(gateway::GatewayArgs),
+    /// Show that every known defect of a gateway is found, and that what is merely different is not
+    Selftest(Box<selftest::SelftestArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -177,6 +183,8 @@ pub fn main(world: &World) -> ExitCode {
         Command::Probes(args) => probes(&args, world),
         Command::Judge(args) => judge::main(&args, world),
         Command::Explain(args) => explain_code(&args),
+        Command::Gateway(args) => gateway::main(&args),
+        Command::Selftest(args) => selftest::main(&args, world),
     };
     match done {
         Ok(exit) => exit.into(),

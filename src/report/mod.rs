@@ -2,6 +2,7 @@
 //!
 //! The fields of `spec/matrix.md` section 7 stay as they are; more may be added, and readers ignore what they do not know.
 
+pub mod detection;
 pub mod explain;
 pub mod store;
 pub mod terminal;

@@ -9,7 +9,7 @@ use crate::exchange::{End, Exchange, Response};
 use super::{Found, shorten};
 
 /// Whether this asks how many tokens a request has.
-pub(super) fn is_count(exchange: &Exchange) -> bool {
+fn is_count(exchange: &Exchange) -> bool {
     exchange.request.method == "POST" && exchange.request.path().ends_with("/v1/messages/count_tokens")
 }
 

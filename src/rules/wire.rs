@@ -7,7 +7,6 @@ use crate::finding::Suspect;
 use crate::verdict::Classification;
 
 use super::Found;
-use super::side::is_count;
 
 pub(super) fn refused(case: &Case<'_>) -> Vec<Found> {
     let exchanges = case.evidence.exchanges.iter();
@@ -39,10 +38,7 @@ pub(super) fn no_request(case: &Case<'_>) -> Vec<Found> {
     let started = launches.iter().any(|l| l.process.spawn_error.is_none());
     // A client that had to be ended has not come to its request; `client-timeout` says so.
     let in_time = !launches.iter().any(|l| l.process.ended_by.is_some_and(EndedBy::is_timeout));
-    // Some commands of the client only count tokens.
-    let counted = case.evidence.exchanges.iter().any(is_count);
-    let nothing_due = counted || case.probe.asks_nothing();
-    if !case.calls.is_empty() || nothing_due || !started || !in_time {
+    if !case.calls.is_empty() || case.probe.asks_nothing() || !started || !in_time {
         return Vec::new();
     }
     let finding = Found::new(Suspect::Client, "no inference request reached the tap").cite("launch 1 stderr");

@@ -44,11 +44,13 @@ const FLOORS: [(&str, &[&str]); 5] = [
         "drive",
         &[
             "client",
+            "fault",
             "gateway",
             "launch",
             "log_delta",
             "process",
             "provider",
+            "reference",
             "secret",
             "send",
             "tap",
@@ -57,7 +59,7 @@ const FLOORS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("tell", &["report"]),
-    ("go", &["cell", "cli", "judge_text", "probes", "run", "stand", "world"]),
+    ("go", &["cell", "cli", "judge_text", "probes", "run", "selftest", "stand", "world"]),
 ];
 
 fn floor_of(module: &str) -> usize {
