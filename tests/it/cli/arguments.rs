@@ -267,7 +267,7 @@ fn an_unknown_code_is_answered_with_its_neighbours() {
     Thinking came without its signature
 
     What is looked at
-      Whether every thinking block carries a signature when it ends.
+      Whether every thinking block carries a signature when it ends (G13).
     Why it matters
       The provider refuses the block when the client sends it back; the client then silently drops it.
     What to do
