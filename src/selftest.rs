@@ -148,15 +148,16 @@ fn chosen_faults(selection: &Selection, probes: &[Arc<Probe>]) -> Result<Vec<&'s
     Ok(FAULTS.iter().filter(wanted).copied().filter(|f| quick(f)).collect())
 }
 
-/// The probe that shows a fault: the best of those that there are.
+/// The probe that shows a fault: the best of those that there are, or else the first that exercises what it breaks.
 fn showing(fault: &Fault, probes: &[Arc<Probe>]) -> Vec<Arc<Probe>> {
     let named = fault.probes.iter().find_map(|name| probes.iter().find(|p| p.id == *name));
-    named.into_iter().cloned().collect()
+    let other = || probes.iter().find(|p| exercises(p, fault));
+    named.or_else(other).into_iter().cloned().collect()
 }
 
-/// Whether a probe exercises what a fault breaks.
-fn exercises(probe: &str, fault: &Fault) -> bool {
-    fault.probes.contains(&probe)
+/// Whether a probe exercises something that a fault breaks.
+fn exercises(probe: &Probe, fault: &Fault) -> bool {
+    probe.capabilities.get_ref().iter().any(|capability| fault.breaks.contains(capability))
 }
 
 fn clean(selection: &Selection, probes: &[Arc<Probe>]) -> Result<Vec<Trial>, String> {
@@ -183,8 +184,10 @@ fn clean(selection: &Selection, probes: &[Arc<Probe>]) -> Result<Vec<Trial>, Str
 pub fn judge_fault(fault: &Fault, trial: &Trial, rows: &[&OutcomeRow]) -> FaultRow {
     let serious = |row: &&OutcomeRow| row.findings.iter().filter(|f| f.severity != Severity::Note).cloned().collect();
     let found: Vec<(&&OutcomeRow, Vec<Finding>)> = rows.iter().map(|row| (row, serious(row))).collect();
+    let by_its_probe =
+        |row: &OutcomeRow| trial.probes.iter().any(|probe| probe.id == row.probe && exercises(probe, fault));
     let failed = || found.iter().filter(|(row, _)| row.outcome == Outcome::Failed);
-    let expected = failed().filter(|(row, _)| exercises(&row.probe, fault)).find_map(|(row, findings)| {
+    let expected = failed().filter(|(row, _)| by_its_probe(row)).find_map(|(row, findings)| {
         let hit = |f: &&Finding| fault.codes.contains(&f.code.as_str()) && f.suspect == Suspect::Gateway;
         Some((**row, findings.iter().find(hit)?))
     });

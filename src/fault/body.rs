@@ -126,10 +126,6 @@ pub(super) fn system_messages_as_user(body: &mut Value, _: u64) {
     }
 }
 
-pub(super) fn drop_user_id(body: &mut Value, _: u64) {
-    take(body, "metadata");
-}
-
 pub(super) fn drop_max_tokens(body: &mut Value, _: u64) {
     body["max_tokens"] = 1024.into();
 }
@@ -333,8 +329,8 @@ pub(super) fn schemas_stripped(body: &mut Value, _: u64) {
 
 pub(super) fn descriptions_cut(body: &mut Value, _: u64) {
     for tool in list(body, "tools") {
-        if let Some(text) = tool["description"].as_str().filter(|t| t.chars().count() > 120) {
-            tool["description"] = text.chars().take(120).collect::<String>().into();
+        if let Some(text) = tool["description"].as_str().filter(|t| t.chars().count() > 24) {
+            tool["description"] = text.chars().take(24).collect::<String>().into();
         }
     }
 }
@@ -472,10 +468,6 @@ pub(super) fn swap_credential(headers: &mut HeaderMap) {
     }
 }
 
-pub(super) fn drop_session(headers: &mut HeaderMap) {
-    headers.remove("x-claude-code-session-id");
-}
-
 /// The list of betas as Bedrock takes it, with all of them in one string.
 pub(super) fn betas_as_one(request: &mut Inbound) {
     let list = request.header(BETAS).to_owned();
@@ -497,13 +489,6 @@ pub(super) fn betas_in_body(request: &mut Inbound) {
     let mut body = request.json.clone();
     body["anthropic_beta"] = json!([list]);
     request.set_json(&body);
-}
-
-/// The query gets lost.
-pub(super) fn drop_query(request: &mut Inbound) {
-    if let Ok(path) = request.head.uri.path().parse() {
-        request.head.uri = path;
-    }
 }
 
 /// The request goes on as it is to a provider that knows only its own path.

@@ -163,12 +163,15 @@ pub(super) fn documents(request: &Inbound) -> Option<Whole> {
     found.then(|| invalid("messages.0.content.0: document input is not supported by this model"))
 }
 
+/// Text behind a call. The client puts calls last when it repeats such an answer: several texts beside a call come of it.
 pub(super) fn text_after_tool_use(request: &Inbound) -> Option<Whole> {
     let messages = inference(request)?["messages"].as_array()?;
     let behind = |m: &Value| {
         let blocks = m["content"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let is_text = |b: &&Value| b["type"] == "text";
         let call = blocks.iter().position(|b| b["type"] == "tool_use");
-        m["role"] == "assistant" && call.is_some_and(|at| blocks[at..].iter().any(|b| b["type"] == "text"))
+        let follows = call.is_some_and(|at| blocks[at..].iter().any(|b| is_text(&b)));
+        m["role"] == "assistant" && (follows || call.is_some() && blocks.iter().filter(is_text).count() > 1)
     };
     messages.iter().any(behind).then(|| {
         Whole::refusal(

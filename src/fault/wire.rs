@@ -1,7 +1,7 @@
 //! What a gateway does to heads, bytes and single events of an answer.
 
 use bytes::{Bytes, BytesMut};
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
 use serde_json::Value;
 
 use super::apply::is_stream;
@@ -19,12 +19,6 @@ pub(super) fn label_gzip(request: &Inbound, head: &mut Head) {
 pub(super) fn stale_length(request: &Inbound, head: &mut Head) {
     if request.is_inference() && head.status == 200 {
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("311"));
-    }
-}
-
-pub(super) fn label_json(request: &Inbound, head: &mut Head) {
-    if is_stream(request, head) {
-        head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) const BLOCKS: &[Fault] = &[
     .by(&[events::LOSE_SECOND_THINKING])
     .breaks(&[InterleavedThinking, ToolUse])
     .found_as(&["stream-delta-misfit", "stream-out-of-order"])
-    .in_probes(&["thinking_blocks"]),
+    .in_probes(&["interleaved_blocks"]),
     Fault::response(Blocks, "same-index-for-all-tools", "several tool blocks share one index")
         .by(&[events::ALL_ON_INDEX_OF_FIRST_TOOL])
         .breaks(&[ParallelTools])
@@ -153,12 +153,12 @@ pub(super) const TOOL_CALLS: &[Fault] = &[
         .by(&[Edit(wire::length_lost), Whole(whole::message, whole::whole_length_lost)])
         .breaks(&[Text, LongContext])
         .found_as(&["answer-stop-reason-changed", "stop-reason-wrong"])
-        .in_probes(&["stop_reasons", "truncation_text"]),
+        .in_probes(&["stop_reason_max_tokens"]),
     Fault::response(ToolCalls, "stop-reason-length-lost/500", "an answer that hit the limit becomes HTTP 500")
         .by(&[Whole(whole::stream, whole::length_as_500)])
         .breaks(&[Text, LongContext])
         .found_as(&["error-status-changed", "answer-lost", "request-refused"])
-        .in_probes(&["stop_reasons"]),
+        .in_probes(&["stop_reason_max_tokens"]),
     Fault::response(ToolCalls, "tool-call-as-text", "tool call returned as text")
         .by(&[events::CALL_AS_TEXT, Edit(wire::tool_use_ends_turn)])
         .breaks(&[ToolUse])
@@ -249,13 +249,19 @@ pub(super) const USAGE: &[Fault] = &[
     Fault::response(Usage, "count-tokens-404", "POST /v1/messages/count_tokens not served")
         .by(&[Refuse(refusal::count_404)])
         .breaks(&[CountTokens, Compact])
-        .found_as(&["request-not-forwarded", "request-refused", "token-count-false", "error-not-enveloped"])
+        .found_as(&[
+            "token-count-refused",
+            "request-not-forwarded",
+            "request-refused",
+            "token-count-false",
+            "error-not-enveloped",
+        ])
         .in_probes(&["count_tokens"]),
     Fault::response(Usage, "backend-window-smaller-than-advertised", "backend limit below what the client believes")
         .by(&[Refuse(refusal::small_window)])
         .breaks(&[LongContext, Compact])
         .found_as(&["request-refused", "request-not-forwarded"])
-        .in_probes(&["basic_text", "large_body"]),
+        .in_probes(&["large_body", "subagent_task"]),
     Fault::response(Usage, "count-tokens-200-wrong-body", "count_tokens answers 200 with an unrelated body")
         .by(&[Refuse(refusal::count_unrelated)])
         .breaks(&[CountTokens, Compact])
@@ -294,7 +300,7 @@ pub(super) const USAGE: &[Fault] = &[
     Fault::response(Usage, "count-tokens-501", "count_tokens stub answers 501")
         .by(&[Refuse(refusal::count_501)])
         .breaks(&[CountTokens])
-        .found_as(&["request-not-forwarded", "request-refused", "token-count-false"])
+        .found_as(&["token-count-refused", "request-not-forwarded", "request-refused", "token-count-false"])
         .in_probes(&["count_tokens"]),
     Fault::response(Usage, "input-tokens-constant-placeholder", "input_tokens is a constant (100) and never corrected")
         .by(&[Edit(wire::constant_input)])

@@ -80,27 +80,27 @@ pub(super) const ERRORS: &[Fault] = &[
     .in_probes(&["streaming"]),
     Fault::response(Errors, "no-failover-on-retryable", "retryable upstream failure passed straight to the client")
         .by(&[Refuse(refusal::first_call_fails)])
-        .breaks(&[ERR])
+        .breaks(&[ERR, Text])
         .found_as(REFUSED)
         .in_probes(&["basic_text"]),
     Fault::response(Errors, "no-failover-on-retryable/403", "a 403 of one backend passed straight to the client")
         .by(&[Refuse(refusal::first_call_forbidden)])
-        .breaks(&[ERR])
+        .breaks(&[ERR, Text])
         .found_as(&["request-refused", "request-not-forwarded", "request-retried", "credential-refused"])
         .in_probes(&["basic_text"]),
     Fault::request(Errors, "client-shape-429", "client identity headers stripped, upstream answers a bare 429")
         .by(&[Headers(body::drop_identity), Refuse(refusal::missing_identity)])
-        .breaks(&[Auth, ERR])
+        .breaks(&[Auth, ERR, Text])
         .found_as(REFUSED)
         .in_probes(&["basic_text"]),
     Fault::request(Errors, "client-shape-429/silent", "client identity headers stripped")
         .by(&[Headers(body::drop_identity)])
-        .breaks(&[Auth, ERR])
+        .breaks(&[Auth, ERR, Text])
         .found_as(&["request-header-changed", "request-betas-changed"])
         .in_probes(&["basic_text"]),
     Fault::response(Errors, "html-200-page", "HTML page with status 200")
         .by(&[Refuse(refusal::html)])
-        .breaks(&[ERR])
+        .breaks(&[ERR, Text])
         .found_as(&[
             "stream-mislabelled",
             "answer-unreadable",
@@ -115,9 +115,9 @@ pub(super) const ERRORS: &[Fault] = &[
 pub(super) const ROUTING: &[Fault] = &[
     Fault::both(Routing, "auth-one-header-only", "only x-api-key accepted")
         .by(&[Refuse(refusal::bearer)])
-        .breaks(&[Auth])
+        .breaks(&[Auth, Text])
         .found_as(&["credential-refused", "request-refused", "request-not-forwarded"])
-        .in_probes(&["auth_bearer"]),
+        .in_probes(&["auth_bearer", "basic_text"]),
     Fault::both(Routing, "auth-one-header-only/bearer", "only Authorization: Bearer accepted")
         .by(&[Refuse(refusal::api_key)])
         .breaks(&[Auth])
@@ -127,7 +127,7 @@ pub(super) const ROUTING: &[Fault] = &[
         .by(&[Headers(body::swap_credential)])
         .breaks(&[Auth])
         .found_as(&["request-header-changed", "credential-refused"])
-        .in_probes(&["auth_bearer", "auth_api_key", "basic_text"]),
+        .in_probes(&["auth_api_key"]),
     Fault::request(Routing, "subagent-model-unmapped", "model id of a subagent/background request has no mapping")
         .by(&[Refuse(refusal::other_models)])
         .breaks(&[Subagent])
@@ -163,10 +163,5 @@ pub(super) const ROUTING: &[Fault] = &[
         .by(&[Request(body::untranslated_path), Untranslated])
         .breaks(&[Text])
         .found_as(&["request-refused", "request-not-forwarded"])
-        .in_probes(&["basic_text"]),
-    Fault::request(Routing, "session-header-dropped", "x-claude-code-session-id gets lost")
-        .by(&[Headers(body::drop_session)])
-        .breaks(&[Auth, Text])
-        .found_as(&["request-header-changed"])
         .in_probes(&["basic_text"]),
 ];

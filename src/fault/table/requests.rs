@@ -94,12 +94,12 @@ pub(super) const THINKING: &[Fault] = &[
     .by(&[Refuse(refusal::disabled_with_effort)])
     .breaks(&[Thinking, Subagent])
     .found_as(REFUSED)
-    .in_probes(&["thinking_disabled"]),
+    .in_probes(&["http_thinking_disabled", "thinking_disabled"]),
     Fault::request(ThinkingFamily, "thinking-disabled-not-mapped/ignored", "thinking:{type:disabled} ignored")
         .by(&[Body(body::drop_disabled_thinking)])
         .breaks(&[Thinking, Subagent])
         .found_as(&["request-thinking-changed", "request-field-dropped"])
-        .in_probes(&["thinking_disabled"]),
+        .in_probes(&["http_thinking_disabled", "thinking_disabled"]),
     Fault::request(
         ThinkingFamily,
         "thinking-disabled-not-mapped/contradicted",
@@ -108,7 +108,7 @@ pub(super) const THINKING: &[Fault] = &[
     .by(&[Body(body::contradict_disabled_thinking)])
     .breaks(&[Thinking, Subagent])
     .found_as(&["request-thinking-changed"])
-    .in_probes(&["thinking_disabled"]),
+    .in_probes(&["http_thinking_disabled", "thinking_disabled"]),
     Fault::request(
         ThinkingFamily,
         "thinking-disabled-not-mapped/openai",
@@ -118,7 +118,7 @@ pub(super) const THINKING: &[Fault] = &[
     .by(&[Translated(body::effort_not_mapped)])
     .breaks(&[Thinking, Subagent])
     .found_as(&["request-thinking-changed", "request-thinking-untranslated"])
-    .in_probes(&["thinking_disabled", "thinking"]),
+    .in_probes(&["http_thinking_disabled", "thinking"]),
     Fault::response(
         ThinkingFamily,
         "thinking-never-returned",
@@ -232,7 +232,7 @@ pub(super) const HISTORY: &[Fault] = &[
     )
     .by(&[Body(body::input_text_dropped)])
     .breaks(&[Text])
-    .found_as(&["request-history-changed", "request-refused"])
+    .found_as(&["request-history-changed", "request-refused", "request-not-forwarded"])
     .in_probes(&["http_input_text"]),
     Fault::request(History, "is-error-dropped", "tool_result.is_error lost")
         .by(&[Body(body::is_error_dropped)])
@@ -253,7 +253,7 @@ pub(super) const HISTORY: &[Fault] = &[
         .by(&[Refuse(refusal::text_after_tool_use)])
         .breaks(&[ToolUse])
         .found_as(REFUSED)
-        .in_probes(&["text_after_tool_use"]),
+        .in_probes(&["tool_then_text"]),
     Fault::request(History, "tool-result-id-missing", "tool_result.tool_use_id missing")
         .by(&[Body(body::one_result_id_dropped)])
         .breaks(&[ToolUse])
@@ -272,7 +272,7 @@ pub(super) const HISTORY: &[Fault] = &[
     Fault::request(History, "history-cut", "the oldest turns are not sent")
         .by(&[Body(body::first_message_dropped)])
         .breaks(&[ToolUse, LongContext])
-        .found_as(&["request-history-changed", "request-system-changed"])
+        .found_as(&["request-history-changed", "request-system-changed", "request-refused"])
         .in_probes(&["tool_use_roundtrip"]),
     Fault::request(History, "tool-results-as-user/openai", "results of tools come as messages of the user")
         .translating()
@@ -292,12 +292,12 @@ pub(super) const SCHEMA: &[Fault] = &[
     .by(&[Headers(body::drop_context_management_beta)])
     .breaks(&[LongContext, Compact])
     .found_as(&["request-betas-changed"])
-    .in_probes(&["thinking"]),
+    .in_probes(&["compact_command"]),
     Fault::request(Schema, "context-management-rejected/field", "context_management dropped from the body")
         .by(&[Body(body::context_management_dropped)])
         .breaks(&[LongContext, Compact])
         .found_as(&["request-field-dropped"])
-        .in_probes(&["thinking"]),
+        .in_probes(&["compact_command"]),
     Fault::request(Schema, "anthropic-beta-dropped", "anthropic-beta header not forwarded")
         .by(&[Headers(body::drop_betas)])
         .breaks(&[LongContext, Thinking, ToolSearch, StructuredOutput])
@@ -317,11 +317,6 @@ pub(super) const SCHEMA: &[Fault] = &[
         .by(&[Headers(body::drop_version)])
         .breaks(&[Text])
         .found_as(&["request-version-changed"])
-        .in_probes(&["basic_text"]),
-    Fault::request(Schema, "query-dropped", "the query ?beta=true gets lost")
-        .by(&[Request(body::drop_query)])
-        .breaks(&[Text])
-        .found_as(&["request-query-changed"])
         .in_probes(&["basic_text"]),
     Fault::request(Schema, "system-role-in-messages-rejected", "role system inside messages rejected")
         .by(&[Refuse(refusal::system_role)])
@@ -343,11 +338,6 @@ pub(super) const SCHEMA: &[Fault] = &[
         .by(&[TranslatedFrom(body::user_of_client), RefuseTranslated(refusal::long_user)])
         .breaks(&[Auth, Text])
         .found_as(REFUSED)
-        .in_probes(&["basic_text"]),
-    Fault::request(Schema, "metadata-dropped", "metadata gets lost")
-        .by(&[Body(body::drop_user_id)])
-        .breaks(&[Auth, Text])
-        .found_as(&["request-metadata-changed", "request-field-dropped"])
         .in_probes(&["basic_text"]),
     Fault::request(Schema, "max-tokens-changed", "max_tokens replaced by the gateway's own")
         .by(&[Body(body::drop_max_tokens)])
@@ -376,12 +366,12 @@ pub(super) const SCHEMA: &[Fault] = &[
     .by(&[Refuse(refusal::unknown_fields)])
     .breaks(&[ToolUse, Text])
     .found_as(REFUSED)
-    .in_probes(&["thinking", "http_fields"]),
+    .in_probes(&["interleaved_thinking_tool"]),
     Fault::request(Schema, "conditional-fields-rejected/dropped", "fields that the gateway does not know are dropped")
         .by(&[Body(body::unknown_fields_dropped)])
         .breaks(&[ToolUse, Text])
         .found_as(&["request-field-dropped", "request-thinking-changed"])
-        .in_probes(&["thinking", "http_fields"]),
+        .in_probes(&["interleaved_thinking_tool"]),
     Fault::request(Schema, "defer-loading-rejected", "tools[].defer_loading rejected")
         .by(&[Refuse(refusal::defer_loading)])
         .breaks(&[ToolSearch, Mcp])
@@ -392,23 +382,23 @@ pub(super) const SCHEMA: &[Fault] = &[
         .by(&[Translated(body::stop_untranslated)])
         .breaks(&[Subagent, Text])
         .found_as(&["request-field-dropped", "request-field-changed"])
-        .in_probes(&["http_fields"]),
+        .in_probes(&["http_stop_sequences", "http_fields"]),
     Fault::request(Schema, "stop-sequences-not-translated/dropped", "stop_sequences dropped")
         .translating()
         .by(&[Translated(body::stop_dropped)])
         .breaks(&[Subagent, Text])
         .found_as(&["request-field-dropped", "request-field-changed"])
-        .in_probes(&["http_fields"]),
+        .in_probes(&["http_stop_sequences", "http_fields"]),
     Fault::request(Schema, "stop-sequences-dropped", "stop_sequences dropped on the way to Anthropic")
         .by(&[Body(body::stop_sequences_dropped)])
         .breaks(&[Text])
         .found_as(&["request-field-dropped", "request-field-changed"])
-        .in_probes(&["http_fields"]),
+        .in_probes(&["http_stop_sequences", "http_fields"]),
     Fault::request(Schema, "output-format-dropped", "the schema of the answer gets lost")
         .by(&[Body(body::output_format_dropped)])
         .breaks(&[StructuredOutput])
         .found_as(&["request-field-dropped"])
-        .in_probes(&["structured_output"]),
+        .in_probes(&["http_output_format", "http_fields"]),
 ];
 
 /// G: definitions of tools.
@@ -488,7 +478,7 @@ pub(super) const SERVER_TOOLS: &[Fault] = &[
         .by(&[Refuse(refusal::web_search_options)])
         .breaks(&[WebSearch])
         .found_as(REFUSED)
-        .in_probes(&["web_search"]),
+        .in_probes(&["web_search_options", "web_search"]),
 ];
 
 /// K: the prompt cache.

@@ -52,17 +52,17 @@ pub(super) const TRANSPORT: &[Fault] = &[
         .by(&[Drop(wire::is_ping)])
         .breaks(&[Streaming, Thinking, LongContext])
         .found_as(&["stream-pings-lost"])
-        .in_probes(&["keep_alive", "thinking"]),
+        .in_probes(&["keep_alive"]),
     Fault::response(Transport, "no-ping-during-silence/held-25s", "25 s without a byte before the content")
         .by(&[events::PAUSE_BEFORE_TEXT])
         .breaks(&[Streaming, Thinking, LongContext])
         .found_as(&["stream-pings-lost", "stream-buffered"])
-        .in_probes(&["thinking"]),
+        .in_probes(&["keep_alive"]),
     Fault::response(Transport, "empty-200-body", "HTTP 200 with zero bytes")
         .by(&[Refuse(refusal::empty)])
         .breaks(&[Errors, Streaming])
         .found_as(&["answer-empty", "stream-cut", "answer-lost", "answer-invented", "request-not-forwarded"])
-        .in_probes(&["basic_text"]),
+        .in_probes(&["streaming"]),
     Fault::response(
         Transport,
         "no-headers-before-first-token",
@@ -70,8 +70,8 @@ pub(super) const TRANSPORT: &[Fault] = &[
     )
     .by(&[Wait(HeadWaits::ForContent)])
     .breaks(&[Streaming, LongContext])
-    .found_as(LATE)
-    .in_probes(&["keep_alive", "streaming"]),
+    .found_as(&["stream-buffered", "stream-head-withheld"])
+    .in_probes(&["slow_first_byte"]),
     Fault::response(Transport, "stream-false-returns-sse", "stream:false (or absent) answered with SSE")
         .by(&[Body(body::stream_forced_on)])
         .breaks(&[Streaming, Errors])
@@ -86,11 +86,6 @@ pub(super) const TRANSPORT: &[Fault] = &[
     .breaks(&[Streaming])
     .found_as(&["stream-not-used", "request-stream-changed", "stream-mislabelled"])
     .in_probes(&["streaming"]),
-    Fault::response(Transport, "stream-mislabelled-json", "a stream with content-type application/json")
-        .by(&[Head(wire::label_json)])
-        .breaks(&[Streaming])
-        .found_as(&["stream-mislabelled"])
-        .in_probes(&["basic_text"]),
     Fault::response(Transport, "sse-event-split-across-chunks-stalls", "an SSE frame split over two chunks is lost")
         .by(&[events::LOSE_SPLIT_FRAMES])
         .breaks(&[Streaming])
@@ -126,7 +121,7 @@ pub(super) const TRANSPORT: &[Fault] = &[
         .by(&[Whole(whole::error, whole::compressed_words)])
         .breaks(&[Errors])
         .found_as(&["error-words-changed", "error-status-changed", "text-garbled"])
-        .in_probes(&["error_rate_limited", "error_overloaded"]),
+        .in_probes(&["error_gzip", "error_rate_limited"]),
     Fault::response(Transport, "partial-200-then-clean-eof", "mid-stream failure swallowed: body just ends")
         .by(&[events::CUT_AFTER_TEXT])
         .breaks(&[Errors, Streaming])
@@ -146,17 +141,17 @@ pub(super) const TRANSPORT: &[Fault] = &[
         .by(&[Text(wire::without_event_lines)])
         .breaks(&[Streaming])
         .found_as(&["stream-malformed"])
-        .in_probes(&["basic_text"]),
+        .in_probes(&["streaming"]),
     Fault::response(Transport, "empty-lines-lost", "events run together without the empty line between them")
         .by(&[Text(wire::without_empty_lines)])
         .breaks(&[Streaming])
-        .found_as(&["stream-malformed", "stream-cut", "answer-empty"])
-        .in_probes(&["basic_text"]),
+        .found_as(&["stream-malformed", "stream-cut", "answer-empty", "answer-unreadable"])
+        .in_probes(&["streaming"]),
     Fault::response(Transport, "data-encoded-twice", "the data of events are JSON within JSON")
         .by(&[Text(wire::data_as_string)])
         .breaks(&[Streaming])
         .found_as(&["stream-malformed", "answer-empty"])
-        .in_probes(&["basic_text"]),
+        .in_probes(&["streaming"]),
     Fault::response(Transport, "truncate-mid-tool-json", "stream cut inside input_json_delta, clean EOF, HTTP 200")
         .by(&[events::CUT_MID_TOOL])
         .breaks(&[ToolUse, Errors])
