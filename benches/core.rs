@@ -73,6 +73,8 @@ fn evidence(deltas: usize) -> Evidence {
                 ..ProcessFacts::default()
             },
         }],
+        sends: vec![],
+        config: vec![],
         exchanges: vec![Exchange {
             id: 0,
             request: Request {

@@ -254,6 +254,7 @@ pub enum Face {
 }
 
 /// The scripted provider's account of one request.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, by its name in stored evidence")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderRecord {
     /// The API that it was asked by.

@@ -199,7 +199,7 @@ struct Automaton {
     /// In order of opening. A well-formed stream never has more than one.
     open: Vec<OpenBlock>,
     delta_seen: bool,
-    /// The last message_delta that brought a stop reason and no usage.
+    /// The last `message_delta` that brought a stop reason and no usage.
     bare_reason: Option<usize>,
 }
 
@@ -391,20 +391,17 @@ impl Automaton {
             self.answer.stop_reason = Some(reason.to_owned());
         }
         let has_reason = data["delta"]["stop_reason"].is_string();
-        match data["usage"].as_object() {
-            Some(usage) => {
-                if let Some(first) = self.bare_reason.take_if(|_| !has_reason) {
-                    let detail = format!(
-                        "usage without stop_reason, which came without usage in event {first}: clients want both in one message_delta"
-                    );
-                    self.fault(FaultKind::OutOfOrder, detail);
-                }
-                self.count(usage);
+        if let Some(usage) = data["usage"].as_object() {
+            if let Some(first) = self.bare_reason.take_if(|_| !has_reason) {
+                let detail = format!(
+                    "usage without stop_reason, which came without usage in event {first}: clients want both in one message_delta"
+                );
+                self.fault(FaultKind::OutOfOrder, detail);
             }
-            None => {
-                self.bare_reason = has_reason.then_some(self.events);
-                self.fault(FaultKind::Usage, "message_delta without usage");
-            }
+            self.count(usage);
+        } else {
+            self.bare_reason = has_reason.then_some(self.events);
+            self.fault(FaultKind::Usage, "message_delta without usage");
         }
     }
 

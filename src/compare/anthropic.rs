@@ -115,6 +115,7 @@ impl Sides<'_, '_, '_, '_> {
             }
             "model" => (Kind::RequestModel, self.rewrites.model()),
             "metadata" => (Kind::RequestMetadata, self.rewrites.metadata()),
+            "stream" if says_no(change.sent) && says_no(change.arrived) => (Kind::RequestReshaped, false),
             "stream" => (Kind::RequestStream, self.rewrites.stream()),
             _ if is_reshaped(&keys, change) => (Kind::RequestReshaped, false),
             "thinking" => (Kind::RequestThinking, false),
@@ -130,6 +131,11 @@ impl Sides<'_, '_, '_, '_> {
         };
         (!allowed).then_some(kind)
     }
+}
+
+/// Whether a field is not there, or `false`, which means the same.
+fn says_no(value: Option<&Value>) -> bool {
+    value.is_none_or(|value| value.is_null() || *value == false)
 }
 
 /// Whether a change takes an image or a document away, or alters its data.

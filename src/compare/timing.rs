@@ -21,7 +21,7 @@ const HEAD_US: u64 = 1_000_000;
 /// A provider that is still answering so long after the client has left was not told of it, in microseconds.
 const CANCEL_US: u64 = 4_000_000;
 /// A step that was held back at least so long, in microseconds.
-const STEP_US: u64 = 400_000;
+const STEP_US: u64 = 250_000;
 
 impl Sides<'_, '_, '_, '_> {
     /// Compares the arrivals of a streamed answer.
@@ -31,7 +31,10 @@ impl Sides<'_, '_, '_, '_> {
         if self.call.request["stream"] != Value::Bool(true) || sent.status != 200 || got.status != 200 {
             return;
         }
-        if let Some(words) = held_back(sent, got).or_else(|| self.stepped(sent, got)) {
+        // Of an answer that the client left only the beginning is there, which may be late as a whole.
+        let whole = self.call.exchange.end != End::ClientLeft;
+        let held = held_back(sent, got).or_else(|| self.stepped(sent, got));
+        if let Some(words) = held.filter(|_| whole) {
             return self.tell(Kind::StreamBuffered, words);
         }
         if let Some(words) = self.head_withheld(sent, got) {
@@ -81,18 +84,20 @@ impl Sides<'_, '_, '_, '_> {
             return None;
         }
         let took = far.last()?.checked_sub(*far.first()?).filter(|took| *took >= SLOW_US)?;
-        let (mut steps, mut held) = (0_u64, 0_u64);
+        let (mut steps, mut held, mut single) = (0_u64, 0_u64, 0_u64);
         let pieces: Vec<(u64, u64)> = near.into_iter().zip(far).collect();
         for step in pieces.chunk_by(|a, b| a.0 == b.0) {
             let (Some((at, first)), Some((_, last))) = (step.first(), step.last()) else { continue };
             let span = last.saturating_sub(*first);
+            single += u64::from(step.len() == 1);
             // A machine that stalls lets go at any time, a full buffer with the piece that fills it.
-            if span >= STEP_US && at.saturating_sub(*last).saturating_mul(4) <= span {
+            if span >= STEP_US && at.saturating_sub(*last).saturating_mul(2) <= span {
                 steps += 1;
                 held += span;
             }
         }
-        (steps >= 2 && held.saturating_mul(10) >= took.saturating_mul(6)).then(|| {
+        // Where pieces also come one by one, the others were late and not collected.
+        (steps >= 2 && single <= 1 && held.saturating_mul(10) >= took.saturating_mul(6)).then(|| {
             format!("the provider's pieces came over {} ms, the client got them in {steps} steps", took / 1000)
         })
     }

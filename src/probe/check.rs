@@ -157,7 +157,7 @@ impl Probe {
                 return wrong(span(), "a turn has either `blocks` or an `error`");
             }
             if turn.times == Some(0) {
-                return wrong(span(), "a turn is played at least once: leave it out, or `times` away");
+                return wrong(span(), "a turn is played at least once; without `times` it always is");
             }
             if turn.wire.cut.is_some() && turn.wire.error.is_some() {
                 return wrong(span(), "a stream ends with a `cut` or with an `error`, not with both");

@@ -89,15 +89,14 @@ impl Body for Reply {
         let Some(step) = self.steps.pop_front() else {
             return Poll::Ready((self.end == CutKind::Break).then(|| Err(io::Error::other("broken off, as scripted"))));
         };
-        match self.steps.front().map(|next| next.pause) {
-            Some(pause) => self.wait = Wait::before(pause),
-            None => {
-                if let Some(receipt) = self.receipt.take() {
-                    receipt.delivered();
-                }
-                if self.end == CutKind::Break {
-                    self.wait = Wait::before(BEFORE_BREAK);
-                }
+        if let Some(pause) = self.steps.front().map(|next| next.pause) {
+            self.wait = Wait::before(pause);
+        } else {
+            if let Some(receipt) = self.receipt.take() {
+                receipt.delivered();
+            }
+            if self.end == CutKind::Break {
+                self.wait = Wait::before(BEFORE_BREAK);
             }
         }
         Poll::Ready(Some(Ok(Frame::data(step.bytes))))

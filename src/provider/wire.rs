@@ -148,7 +148,7 @@ mod tests {
             played("error = { at = \"in_text\", kind = \"overloaded_error\", message = \"Overloaded\" }");
         assert_eq!((steps.len(), end), (4, CutKind::End));
         assert!(text(&steps).ends_with(
-            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n"
+            "event: error\ndata: {\"error\":{\"message\":\"Overloaded\",\"type\":\"overloaded_error\"},\"type\":\"error\"}\n\n"
         ));
     }
 

@@ -108,11 +108,11 @@ pub(super) fn end_made_up(case: &Case<'_>) -> Vec<Found> {
         let Some(last) = case.transcript.lines.iter().rfind(is_end) else { continue };
         let printed = case.transcript.lines.iter().filter(is_end).count();
         let calls = || case.calls.iter().filter(|c| c.launch == launch);
-        let came = calls().filter(|c| c.answer().is_some_and(|a| a.finished)).count();
+        let on_wire = calls().filter(|c| c.answer().is_some_and(|a| a.finished)).count();
         let broken = calls().find(|c| c.answer().is_some_and(|a| !a.finished) && was_spoilt(case, c));
-        if let Some(call) = broken.filter(|_| printed > came) {
+        if let Some(call) = broken.filter(|_| printed > on_wire) {
             let message = format!(
-                "the client printed {printed} ends of messages, {came} came: it made up the end of {}",
+                "the client printed {printed} ends of messages, {on_wire} came: it made up the end of {}",
                 call.cite()
             );
             found.push(Found::new(case.far(), message).at(call).cite(last.place));

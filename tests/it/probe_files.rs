@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 const GOOD: &str = r#"title = "A probe"
 kind = "BASIC"
+capabilities = ["tool_use"]
 tools = ["Read"]
 
 [[workspace]]
@@ -60,6 +61,47 @@ fn every_mistake_is_shown_at_its_place() {
         ("reserved variable", "[expect]", "[env]\nHOME = \"/root\"\n\n[expect]"),
         ("turn without blocks", "blocks = [{ text = [\"{tool_result.marker}\"] }]", ""),
         ("no title", "title = \"A probe\"\n", ""),
+        ("no capability", "[\"tool_use\"]", "[]"),
+        ("unknown capability", "[\"tool_use\"]", "[\"tool_usage\"]"),
+        ("no kind of target", "tools = [", "only = []\ntools = ["),
+        ("neither launch nor send", "[[launch]]\nprompt = \"Read {workspace}/note.txt for {nonce}\"\n", ""),
+        ("prompt and input", "for {nonce}\"", "for {nonce}\"\n[[launch.input]]\nblocks = [{ text = \"x\" }]"),
+        (
+            "an image that is no file",
+            "prompt = \"Read {workspace}/note.txt for {nonce}\"",
+            "input = [{ blocks = [{ text = \"{nonce}\" }, { image = \"a.png\" }] }]",
+        ),
+        ("fork without resume", "[[launch]]", "[[launch]]\nprompt = \"{nonce}\"\n[[launch]]\nfork = true"),
+        ("content in two forms", "content = \"{marker}\"", "content = \"{marker}\"\nbase64 = \"AAAA\""),
+        ("not base64", "content = \"{marker}\"", "base64 = \"A\""),
+        ("a client without a credential", "tools = [", "credential = \"none\"\ntools = ["),
+        (
+            "a send whose body is no JSON",
+            "[expect]",
+            "[[send]]\nname = \"s\"\npath = \"/v1\"\nbody = \"{x\"\nexpect = { status = [200] }\n\n[expect]",
+        ),
+        (
+            "a send without a status",
+            "[expect]",
+            "[[send]]\nname = \"s\"\npath = \"/v1\"\nexpect = { status = [] }\n\n[expect]",
+        ),
+        (
+            "a send to no path",
+            "[expect]",
+            "[[send]]\nname = \"s\"\npath = \"http://x\"\nexpect = { status = [200] }\n\n[expect]",
+        ),
+        ("a turn that is never played", "name = \"answer\"", "name = \"answer\"\ntimes = 0"),
+        (
+            "two ends of one stream",
+            "[[turn]]\nname = \"answer\"",
+            "[[turn]]\nname = \"answer\"\nwire = { cut = { at = \"start\", how = \"end\" }, error = { at = \"start\", kind = \"k\", message = \"m\" } }",
+        ),
+        ("a block that is no JSON", "{ text = [\"{tool_result.marker}\"] }", "{ verbatim = \"{\" }"),
+        (
+            "an unknown place in a stream",
+            "name = \"answer\"",
+            "name = \"answer\"\nwire = { silence = { at = \"middle\", ms = 1 } }",
+        ),
     ];
     let shown: Vec<String> = wrong
         .iter()

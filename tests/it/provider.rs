@@ -402,9 +402,47 @@ async fn an_answer_whose_reader_went_away_was_not_delivered() {
         assert!(reader.read_line(&mut line).await.unwrap() > 0, "the stream ended early");
     }
     drop(reader);
+    tokio::time::timeout(PATIENCE, provider.quiet(&nonce)).await.expect("the provider hears that nobody listens");
     let records = provider.records(&nonce);
     assert_eq!(records.len(), 1);
-    assert!(records[0].streamed && !records[0].delivered);
+    assert!(records[0].streamed && !records[0].delivered && records[0].abandoned);
+}
+
+#[tokio::test]
+async fn a_turn_is_played_as_often_as_it_says_and_streams_are_told_from_whole_answers() {
+    let provider = start().await;
+    let script = r#"
+        [[turn]]
+        name = "once"
+        times = 1
+        error = { status = 429, kind = "rate_limit_error", message = "violet", headers = { retry-after = "1" } }
+        wire = { gzip = true }
+        [[turn]]
+        name = "streamed"
+        when = { stream = true }
+        blocks = [{ redacted_thinking = "hidden" }, { text = ["über ", "alles"] }]
+        stop_reason = "stop_sequence"
+        stop_sequence = "END"
+        wire = { split = "character" }
+        [[turn]]
+        name = "whole"
+        blocks = [{ verbatim = '{"type":"web_search_tool_result","tool_use_id":"s","content":[]}' }, { text = ["whole"] }]
+    "#;
+    let nonce = register(&provider, script);
+    let streamed = request(&[user(nonce.clone())], &json!([]));
+    let refused = ask(&provider, &streamed).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")));
+    assert_eq!(refused.header("content-encoding"), Some("gzip"));
+    let answer = ask(&provider, &streamed).await;
+    assert_eq!(blocks(&answer).len(), 2);
+    assert_eq!(blocks(&answer)[1]["text"], "über alles");
+    assert!(answer.body.contains(r#""stop_sequence":"END""#));
+    let mut whole = streamed;
+    whole["stream"] = false.into();
+    let answer = ask(&provider, &whole).await.json();
+    assert_eq!(answer["content"][0]["type"], "web_search_tool_result");
+    let played: Vec<_> = provider.records(&nonce).into_iter().map(|r| r.turn.unwrap()).collect();
+    assert_eq!(played, ["once", "streamed", "whole"]);
 }
 
 #[tokio::test]

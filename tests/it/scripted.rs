@@ -122,7 +122,7 @@ fn parse(raw: &[u8]) -> Reply {
     } else {
         whole.extend_from_slice(body);
     }
-    Reply { status: response.code.unwrap(), headers, body: String::from_utf8(whole).unwrap() }
+    Reply { status: response.code.unwrap(), headers, body: String::from_utf8_lossy(&whole).into_owned() }
 }
 
 /// Drives all futures at once.

@@ -59,7 +59,7 @@ fn a_broken_probe_file_is_shown_with_its_place_and_the_others_with_it() {
     write(&probes.join("three.toml"), [b't', 0xff]);
     let shown = place.refused(place.run().arg("--probes").arg(&probes), 2);
     insta::assert_snapshot!(shown, @r#"
-    error: [HERE]/probes/one.toml:3:1: unknown field `timeout`, expected one of `title`, `kind`, `bare`, `persist`, `tools`, `early_args`, `late_args`, `env`, `timeout_s`, `idle_s`, `workspace`, `launch`, `expect`, `turn`
+    error: [HERE]/probes/one.toml:3:1: unknown field `timeout`, expected one of `title`, `kind`, `capabilities`, `only`, `bare`, `persist`, `tools`, `early_args`, `late_args`, `env`, `timeout_s`, `idle_s`, `credential`, `workspace`, `launch`, `send`, `expect`, `turn`
     3 | timeout = 3
       | ^^^^^^^
 
@@ -100,39 +100,95 @@ fn a_folder_without_probes_has_nothing_to_run_and_a_missing_one_is_an_error() {
 #[test]
 fn the_probes_are_listed_for_people_and_for_programs() {
     insta::assert_snapshot!(ended(ccsmoke().arg("probes"), 0).0, @r#"
-    basic_text                 Answers with a text
-    compact_command            Compacts a resumed session and keeps what it was told to keep
-    interleaved_thinking_tool  Thinks between tool calls
-    streaming                  Streams an answer piece by piece
-    subagent_task              Delegates to a sub-agent and uses its report
-    thinking                   Thinks before it answers
-    tool_use_roundtrip         Reads a file and answers with what it holds
-    usage_truth                Brings the provider's token counts to the client
+    auth_api_key               Works with an API key instead of a token (auth)
+    auth_wrong                 Refuses a wrong credential (errors, auth)
+    basic_text                 Answers with a text (text)
+    caching_turns              Keeps marks and counts of the prompt cache over two turns (caching, usage_accounting)
+    canaries                   Passes on what it does not know (text, thinking, long_context)
+    cancellation               Leaves the provider when the client leaves (streaming)
+    compact_command            Compacts a resumed session and keeps what it was told to keep (compact)
+    count_tokens               Counts tokens (compact, count_tokens)
+    discovery                  Learns which models the gateway has (model_discovery)
+    error_bad_request          Is told why a request is refused (errors)
+    error_context_window       Compacts when the conversation no longer fits (compact, long_context, errors)
+    error_forbidden            Is told that it may not (errors)
+    error_gzip                 Reads errors that come compressed (errors)
+    error_not_found            Is told that the model is not there (errors)
+    error_output_limit         Asks for less output when both do not fit (long_context, errors)
+    error_overloaded           Asks again when the provider is overloaded (errors)
+    error_rate_limited         Waits as long as a rate limit says (errors)
+    error_spend_limit          Does not ask again when told not to (errors)
+    fallback_non_streaming     Falls back to an answer without streaming (streaming, errors)
+    http_fields                Passes on fields and schemas that it does not know (text, tool_use, mcp)
+    http_input_text            Keeps a block whose type it does not know (text)
+    http_models                Lists its models (auth, model_discovery)
+    http_plain                 Answers without streaming (text, streaming)
+    http_thinking_budget       Passes on how much may be thought (thinking)
+    http_tool_choice           Passes on which tools may be called (tool_use, parallel_tools)
+    image_prompt               Sees an image in the prompt (vision)
+    image_tool_result          Reads an image file (tool_use, vision)
+    interleaved_thinking_tool  Thinks between tool calls (thinking, interleaved_thinking, tool_use)
+    keep_alive                 Waits through a silence that pings bridge (streaming, thinking, long_context)
+    large_body                 Sends a large request (long_context)
+    long_tool_stream           Puts a call's arguments together from many fragments (streaming, tool_use)
+    mcp_tool                   Calls a tool of an MCP server (tool_use, mcp)
+    midstream_error            Notices an error within a stream (streaming, errors)
+    parallel_tools             Calls two tools at once (tool_use, parallel_tools)
+    pdf_tool_result            Reads a PDF file (tool_use, pdf)
+    refusal                    Hears that the model refuses (text)
+    resume_session             Goes on with an earlier session (text, tool_use)
+    signature_replay           Sends signed and redacted thinking back unaltered (thinking, interleaved_thinking, tool_use)
+    slow_first_byte            Gets the response head before the first word (streaming, long_context)
+    split_events               Puts events together that arrive in pieces (streaming)
+    stop_reason_max_tokens     Hears that an answer ran into the output limit (text, long_context)
+    stop_sequence              Passes stop sequences up and the one that was met down (text)
+    streaming                  Streams an answer piece by piece (streaming)
+    structured_output          Answers in the form of a schema (tool_use, structured_output)
+    subagent_model             Delegates to a sub-agent with a model of its own (tool_use, subagent)
+    subagent_task              Delegates to a sub-agent and uses its report (tool_use, subagent)
+    system_role                Sends system messages within the conversation (text)
+    thinking                   Thinks before it answers (thinking)
+    thinking_disabled          Asks for no thinking (thinking, subagent)
+    tool_error                 Tells the model that a tool failed (tool_use, errors)
+    tool_search                Finds a tool by searching for it (tool_use, tool_search, mcp)
+    tool_then_text             Keeps a text behind a tool call (text, tool_use)
+    tool_use_roundtrip         Reads a file and answers with what it holds (tool_use)
+    truncation_text            Notices a stream that ends within a text (streaming, errors)
+    truncation_tool            Notices a stream that ends within a tool call (tool_use, errors)
+    unicode                    Brings every character through, both ways (text, streaming, unicode)
+    usage_truth                Brings the provider's token counts to the client (usage_accounting)
+    web_search                 Lets the provider search the web (web_search)
+    web_search_options         Passes on where the provider may search (web_search)
     "#);
     let (lines, _) = ended(ccsmoke().args(["probes", "--format", "json"]), 0);
     let lines: Vec<serde_json::Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    insta::assert_json_snapshot!(lines[6], @r#"
+    insta::assert_json_snapshot!(lines.iter().find(|l| l["probe"] == "tool_use_roundtrip"), @r#"
     {
+      "capabilities": [
+        "tool_use"
+      ],
       "launches": 1,
       "needs": [
         "marker",
         "tool_result"
       ],
+      "only": null,
       "path": "probes/tool_use_roundtrip.toml",
       "probe": "tool_use_roundtrip",
+      "sends": 0,
       "title": "Reads a file and answers with what it holds",
       "tools": [
         "Read"
       ]
     }
     "#);
-    assert_eq!(lines.len(), 8);
+    assert_eq!(lines.len(), 59);
 }
 
 #[test]
 fn an_unknown_probe_is_answered_with_the_known_ones_and_names_given_twice_count_once() {
     let place = StandIn::claude("exit 0");
-    insta::assert_snapshot!(place.refused(place.run().args(["--probe", "nope"]), 2), @r#"error: there is no probe "nope"; there are basic_text, compact_command, interleaved_thinking_tool, streaming, subagent_task, thinking, tool_use_roundtrip, usage_truth"#);
+    insta::assert_snapshot!(place.refused(place.run().args(["--probe", "nope"]), 2), @r#"error: there is no probe "nope"; there are auth_api_key, auth_wrong, basic_text, caching_turns, canaries, cancellation, compact_command, count_tokens, discovery, error_bad_request, error_context_window, error_forbidden, error_gzip, error_not_found, error_output_limit, error_overloaded, error_rate_limited, error_spend_limit, fallback_non_streaming, http_fields, http_input_text, http_models, http_plain, http_thinking_budget, http_tool_choice, image_prompt, image_tool_result, interleaved_thinking_tool, keep_alive, large_body, long_tool_stream, mcp_tool, midstream_error, parallel_tools, pdf_tool_result, refusal, resume_session, signature_replay, slow_first_byte, split_events, stop_reason_max_tokens, stop_sequence, streaming, structured_output, subagent_model, subagent_task, system_role, thinking, thinking_disabled, tool_error, tool_search, tool_then_text, tool_use_roundtrip, truncation_text, truncation_tool, unicode, usage_truth, web_search, web_search_options"#);
     let twice = ["--probe", "basic_text", "--model", "haiku", "--model", "scripted/haiku", "--model", "haiku"];
     ended(place.run().args(twice).args(["--fail-on", "never"]), 0);
     assert_eq!(place.row()["full_model"], "scripted/haiku");
@@ -217,7 +273,7 @@ fn an_unknown_code_is_answered_with_its_neighbours() {
     Thinking came without its signature
 
     What is looked at
-      Whether every thinking block carries a signature when it ends.
+      Whether every thinking block carries a signature when it ends (G13).
     Why it matters
       The provider refuses the block when the client sends it back; the client then silently drops it.
     What to do

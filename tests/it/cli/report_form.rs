@@ -76,6 +76,8 @@ fn a_report_has_the_documented_fields_sorted_and_indented() {
     .outcomes[].attempts[].evidence_path: text
     .outcomes[].attempts[].outcome: text
     .outcomes[].attempts[]: object
+    .outcomes[].capabilities: list
+    .outcomes[].capabilities[]: text
     .outcomes[].classification: text
     .outcomes[].cli_returncode: integer
     .outcomes[].cli_version: text

@@ -11,3 +11,4 @@ mod catalogue;
 mod edit;
 mod hostile;
 mod planted;
+mod scripted;
