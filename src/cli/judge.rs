@@ -13,7 +13,8 @@ use crate::control::acquit;
 use crate::judge::judge;
 use crate::judge_text::{JudgeTextError, judge_lines};
 use crate::probes::ProbeSet;
-use crate::report::store::{read_evidence, read_report};
+use crate::report::folder;
+use crate::report::store::{StoreError, read_evidence, read_report};
 use crate::report::terminal::{self, Colours};
 use crate::rules;
 use crate::verdict::{Classification, Outcome};
@@ -66,24 +67,15 @@ fn text(set: &ProbeSet, cases: &Path) -> Result<Exit, Failure> {
     }
 }
 
-/// The newest report of a folder, by its name's time, or the path itself.
+/// The newest report of a folder, or the path itself.
 fn newest(results: &Path) -> Result<PathBuf, Failure> {
     if !results.is_dir() {
         return Ok(results.to_owned());
     }
-    let unreadable = |e: std::io::Error| Failure::usage(format!("{}: cannot be read: {e}", results.display()));
-    let mut reports = Vec::new();
-    for entry in std::fs::read_dir(results).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        if let Some(rest) = name.strip_suffix(".json").filter(|rest| rest.contains("-matrix-")) {
-            let time = rest.rsplit('-').next().and_then(|t| t.parse::<i64>().ok()).unwrap_or(0);
-            reports.push((time, path));
-        }
-    }
-    reports.sort();
-    let none = || Failure::nothing(format!("{}: holds no matrix report (*-matrix-*.json)", results.display()));
-    reports.pop().map(|(_, path)| path).ok_or_else(none)
+    folder::newest(results).map_err(|e| match e {
+        StoreError::None { .. } => Failure::nothing(e),
+        _ => Failure::usage(e),
+    })
 }
 
 fn again(args: &JudgeArgs, set: &ProbeSet, results: &Path, colours: Colours) -> Result<Exit, Failure> {

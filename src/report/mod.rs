@@ -3,8 +3,11 @@
 //! The fields of `spec/matrix.md` section 7 stay as they are; more may be added, and readers ignore what they do not know.
 
 pub mod explain;
+pub mod folder;
 pub mod store;
 pub mod terminal;
+pub mod text;
+pub mod trend;
 
 use serde::{Deserialize, Serialize};
 

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use console::Style;
 
+pub use super::text::printable;
 use super::{MatrixReport, OutcomeRow};
 use crate::finding::Severity;
 use crate::verdict::Outcome;
@@ -151,30 +152,5 @@ fn totals(out: &mut String, report: &MatrixReport, colours: Colours) {
     let _ = writeln!(out, "{} in {:.1} s{interrupted}", parts.join(", "), report.duration_s);
     for line in report.regressions() {
         let _ = writeln!(out, "regression: {}", printable(&line));
-    }
-}
-
-/// The text on one line, with control characters and characters that change the reading direction made visible.
-pub fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        let bidi = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
-        if c.is_control() || bidi || matches!(c, '\u{2028}' | '\u{2029}') {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_from_outside_can_command_the_terminal() {
-        assert_eq!(printable("a\u{1b}[2J\nb\u{9b}c\u{202e}d"), "a\\u{1b}[2J\\nb\\u{9b}c\\u{202e}d");
-        assert_eq!(printable("käse ☃"), "käse ☃");
     }
 }
