@@ -7,19 +7,21 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::folder::RunLock;
 use super::trend::Reduced;
 use super::{MatrixReport, SCHEMA_VERSION};
 use crate::evidence::{EVIDENCE_VERSION, Evidence};
 use crate::redact::Redactor;
 
 /// The first part of every report's file name.
-const PREFIX: &str = "ccsmoke";
+pub(super) const PREFIX: &str = "ccsmoke";
 
 /// The files of one run. Dropping it takes the run's folder back when nothing was put there.
 #[derive(Debug)]
 pub struct RunFiles {
     results: PathBuf,
     stem: String,
+    _held: RunLock,
 }
 
 /// Why a file of a run could not be written or read.
@@ -77,7 +79,9 @@ impl RunFiles {
             let stem = format!("{PREFIX}-matrix-{worker}-{second}");
             match std::fs::create_dir(results.join(&stem)) {
                 Ok(()) => {
-                    let files = Self { results: results.to_owned(), stem };
+                    // A file system without locks is not worth failing for: only `results prune` asks for them.
+                    let held = RunLock::try_take(&results.join(&stem)).unwrap_or_default();
+                    let files = Self { results: results.to_owned(), stem, _held: held };
                     if !files.report_path().exists() {
                         return Ok(files);
                     }
@@ -130,6 +134,17 @@ impl Drop for RunFiles {
         // It fails where there is evidence, which is meant to stay.
         drop(std::fs::remove_dir(self.results.join(&self.stem)));
     }
+}
+
+/// Writes a report that was made of stored ones, and the folders above it.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_report(path: &Path, report: &MatrixReport) -> Result<(), StoreError> {
+    // A bare file name stands in the working folder.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(io_error(folder, "cannot make the folder", WRITABLE))?;
+    write_whole(path, &to_json(path, report)?)
 }
 
 /// A kind of file that tells the version of its form.
@@ -262,6 +277,7 @@ fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, StoreError> 
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let write = || -> io::Result<()> {
         let folder = path.parent().ok_or_else(|| io::Error::other("has no folder"))?;
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let mut file = tempfile::Builder::new()
             .prefix(".ccsmoke-")
             .suffix(".tmp")

@@ -18,6 +18,7 @@ mod probe_files;
 mod process;
 mod provider;
 mod provider_openai;
+mod reports;
 mod rules;
 mod scripted;
 mod support;

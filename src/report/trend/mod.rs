@@ -10,6 +10,7 @@ use std::collections::hash_map::Entry;
 use serde::{Deserialize, Serialize};
 
 use super::MatrixReport;
+use super::cause::Cause;
 use crate::finding::{Finding, Severity, Suspect};
 use crate::verdict::{Classification, Outcome};
 
@@ -69,7 +70,7 @@ pub struct Point {
     pub outcome: Outcome,
     /// The class of what decided it.
     pub classification: Classification,
-    /// The finding that decided it.
+    /// What decided that it did not pass.
     pub cause: Option<Cause>,
     /// Whether its attempts did not all end alike.
     pub attempts_differ: bool,
@@ -81,15 +82,6 @@ pub struct Point {
     pub cli_version: String,
     /// The version that the gateway tells.
     pub gateway_version: Option<String>,
-}
-
-/// A finding without its words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Cause {
-    /// The rule that found it.
-    pub code: String,
-    /// Who did it.
-    pub suspect: Suspect,
 }
 
 /// A file that is not a report which can be read.
@@ -133,6 +125,7 @@ struct ReducedRow {
     classification: Classification,
     #[serde(default)]
     findings: Vec<ReducedFinding>,
+    text_verdict: ReducedTextVerdict,
     duration_s: f64,
     #[serde(default)]
     cost_usd: Option<f64>,
@@ -145,6 +138,11 @@ struct ReducedFinding {
     code: String,
     severity: Severity,
     suspect: Suspect,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct ReducedTextVerdict {
+    rule: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -164,6 +162,7 @@ impl From<&MatrixReport> for Reduced {
             outcome: row.outcome,
             classification: row.classification,
             findings: row.findings.iter().map(finding).collect(),
+            text_verdict: ReducedTextVerdict { rule: row.text_verdict.rule.clone() },
             duration_s: row.duration_s,
             cost_usd: row.cost_usd,
             attempts: row.attempts.iter().map(|a| ReducedAttempt { outcome: a.outcome }).collect(),
@@ -179,12 +178,13 @@ impl From<&MatrixReport> for Reduced {
 
 impl ReducedRow {
     fn point(self, night: usize) -> Point {
-        let deciding = self.findings.into_iter().find(|f| f.severity != Severity::Note);
+        let outcome = self.outcome;
+        let findings = self.findings.into_iter().map(|f| (f.severity, f.suspect, f.code));
         Point {
             night,
-            outcome: self.outcome,
+            outcome,
             classification: self.classification,
-            cause: deciding.map(|f| Cause { code: f.code, suspect: f.suspect }),
+            cause: Cause::of(outcome, findings, || self.text_verdict.rule),
             attempts_differ: self.attempts.windows(2).any(|pair| pair[0].outcome != pair[1].outcome),
             duration_s: self.duration_s,
             cost_usd: self.cost_usd,
