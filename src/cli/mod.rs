@@ -27,7 +27,7 @@ use crate::world::World;
 pub enum Exit {
     /// Everything was done, and nothing that `--fail-on` names was found.
     Good = 0,
-    /// Something that `--fail-on` names was found.
+    /// Something that `--fail-on` names was found, or a cell is newly broken or missing.
     Regression = 1,
     /// The command line, a file, a folder or a port cannot be used as asked.
     Usage = 2,
@@ -45,7 +45,7 @@ impl From<Exit> for ExitCode {
 
 const EXIT_CODES: &str = "Exit codes:
   0    everything was done, and nothing that --fail-on names was found
-  1    what --fail-on names was found (by default product_failure or harness_bug)
+  1    what --fail-on names was found (by default product_failure or harness_bug), or worse than the baseline
   2    the command line, a file, a folder or a port cannot be used as asked
   3    nothing could be judged, or nothing ran
   130  the run was interrupted; the report holds what was done";
