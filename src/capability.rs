@@ -1,10 +1,11 @@
 //! What Claude Code can do and a gateway can break: the closed list by which probes say what they exercise, and faults what
 //! they break.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One capability of Claude Code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Capability {
     /// A plain answer.

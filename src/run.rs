@@ -18,6 +18,7 @@ use crate::cell::{Attempted, CellPlan, Rig};
 use crate::exchange::{End, Exchange};
 use crate::finding::Finding;
 use crate::judge::text_input;
+use crate::report::plan::PlanFacts;
 use crate::report::store::StoreError;
 use crate::report::{Attempt, CliFacts, HostFacts, MatrixReport, OutcomeRow, SCHEMA_VERSION, excerpt, seconds};
 use crate::rules;
@@ -72,6 +73,8 @@ pub struct RunOptions {
     pub clients: Vec<CliFacts>,
     /// The machine, for the report.
     pub host: HostFacts,
+    /// The whole plan, for the report.
+    pub plan: PlanFacts,
 }
 
 /// Why a run could not be carried out or told of.
@@ -135,6 +138,7 @@ pub async fn run(
         stopped: budget.stopped(),
         not_run,
         outcomes: rows.into_iter().flatten().map(|row| row.row).collect(),
+        plan: Some(options.plan),
     };
     let path = rig.files.write_report(&report, &rig.redactor)?;
     tell(Event::RunFinished { report: path.clone() });

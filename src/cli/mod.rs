@@ -1,10 +1,13 @@
 //! The command line: what can be typed, and what the exit codes mean.
 
+pub mod baseline;
 pub mod gateway;
 pub mod init;
 pub mod judge;
 pub mod limits;
 pub mod progress;
+pub mod report;
+pub mod results;
 pub mod run;
 pub mod selftest;
 
@@ -28,7 +31,7 @@ use crate::world::World;
 pub enum Exit {
     /// Everything was done, and nothing that `--fail-on` names was found.
     Good = 0,
-    /// Something that `--fail-on` names was found.
+    /// Something that `--fail-on` names was found, or a cell is newly broken or missing.
     Regression = 1,
     /// The command line, a file, a folder or a port cannot be used as asked.
     Usage = 2,
@@ -74,6 +77,10 @@ enum Command {
     /// Judge stored results again, or captured text
     #[command(after_help = EXIT_CODES)]
     Judge(judge::JudgeArgs),
+    /// Show, compare, follow and merge stored reports
+    Report(report::ReportArgs),
+    /// Remove what is old from the results folder
+    Results(results::ResultsArgs),
     /// Say what a finding's code means
     Explain(ExplainArgs),
     /// Serve a gateway of our own: a correct one, or one with a known defect
@@ -186,6 +193,8 @@ pub fn main(world: &World) -> ExitCode {
         Command::Init(args) => init::main(&args, world),
         Command::Probes(args) => probes(&args, world),
         Command::Judge(args) => judge::main(&args, world),
+        Command::Report(args) => report::main(&args, world),
+        Command::Results(args) => results::main(&args),
         Command::Explain(args) => explain_code(&args),
         Command::Gateway(args) => gateway::main(&args),
         Command::Selftest(args) => selftest::main(&args, world),

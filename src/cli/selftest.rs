@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::progress::{Liveness, Progress};
-use super::run::{cancel_on_signal, chosen, clients, redactor};
+use super::run::{cancel_on_signal, chosen, clients, plan_facts, redactor};
 use super::{Exit, Failure, Format, ProbesFolder, to_stdout};
 use crate::budget::Allowance;
 use crate::cell::{CellPlan, Limits, Rig};
@@ -114,6 +114,7 @@ async fn all(args: &SelftestArgs, world: &World) -> Result<Exit, Failure> {
         () = cancel.cancelled() => return Ok(Exit::Interrupted),
     };
     let plan = plan(&trials, &stands, &clients, world)?;
+    let facts = plan_facts(&plan, set.rules_sha256, None);
     let rig = Arc::new(Rig {
         common: Common::new(world.clone()),
         embedded: Arc::new(Stand::embedded(0)),
@@ -137,6 +138,7 @@ async fn all(args: &SelftestArgs, world: &World) -> Result<Exit, Failure> {
             arch: std::env::consts::ARCH.to_owned(),
             cores: world.cores,
         },
+        plan: facts,
     };
     let (tell, mut events) = mpsc::unbounded_channel::<Event>();
     let running = run(Arc::clone(&rig), plan, options, tell, cancel.clone());

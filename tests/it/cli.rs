@@ -10,5 +10,7 @@ mod live_provider;
 mod misbehaviour;
 mod redaction;
 mod report_form;
+mod reports;
 mod running_gateway;
+mod shards;
 mod stand_in;

@@ -20,6 +20,7 @@ mod process;
 mod provider;
 mod provider_openai;
 mod reference;
+mod reports;
 mod rules;
 mod scripted;
 mod support;
