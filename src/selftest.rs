@@ -19,6 +19,9 @@ use crate::verdict::Outcome;
 /// What a translation cannot keep, declared by the profile of every translating gateway.
 const TRANSLATION: &str = "clean-translation";
 
+/// Probes of what Chat Completions has no words for: which stop sequence was hit, tools of Anthropic's own, and text behind calls.
+const UNTRANSLATABLE: [&str; 4] = ["stop_sequence", "tool_then_text", "web_search", "web_search_options"];
+
 /// Variations of the quick selftest.
 const QUICK_VARIATIONS: [&str; 5] = ["clean", "clean-translation", "byte-by-byte", "unknown-events", "gzip"];
 
@@ -170,7 +173,11 @@ fn clean(selection: &Selection, probes: &[Arc<Probe>]) -> Result<Vec<Trial>, Str
     };
     let few = |p: &&Arc<Probe>| !selection.quick || QUICK_PROBES.contains(&p.id.as_str());
     let probes: Vec<Arc<Probe>> = probes.iter().filter(few).cloned().collect();
-    let trial = |variation, n| Trial { subject: Subject::Variation(variation, n), probes: probes.clone() };
+    let trial = |variation: &'static Variation, n| {
+        let has_words =
+            |p: &&Arc<Probe>| variation.behind == Behind::Anthropic || !UNTRANSLATABLE.contains(&p.id.as_str());
+        Trial { subject: Subject::Variation(variation, n), probes: probes.iter().filter(has_words).cloned().collect() }
+    };
     let mut trials: Vec<Trial> = VARIATIONS.iter().filter(wanted).map(|v| trial(v, 0)).collect();
     let mut n = 0;
     while !probes.is_empty() && trials.len() * probes.len() < selection.clean_cells {

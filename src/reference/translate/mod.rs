@@ -6,8 +6,9 @@ mod stream;
 
 use std::io;
 
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::Uri;
 use hyper::{Response, Version};
 use serde_json::{Value, json};
@@ -17,6 +18,8 @@ use super::flow::{Connection, Filter, Flow};
 use super::message::{Head, Inbound, Whole, set_length, strip_hop_by_hop};
 use super::server::{outbound, whole};
 use super::upstream;
+use crate::decode::decoded;
+use crate::exchange::Header;
 use crate::tap::Upstream;
 
 /// Where Chat Completions are asked for.
@@ -58,7 +61,7 @@ pub(super) async fn respond(
         return Ok(streamed(&head, body, connection, inbound, alteration));
     }
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let answer = Whole { status: head.status, headers: head.headers, body };
+    let answer = Whole { status: head.status, body: plain(&head.headers, &body)?, headers: head.headers };
     Ok(whole(treated(translated_whole(&answer, &inbound.json), inbound, alteration)))
 }
 
@@ -118,6 +121,14 @@ async fn other(upstream: &Upstream, inbound: &Inbound, alteration: &dyn Alterati
         answer.set_json(&answer::models(&answer.value()));
     }
     Ok(whole(treated(answer, inbound, alteration)))
+}
+
+/// A body without its content coding.
+fn plain(headers: &HeaderMap, body: &Bytes) -> io::Result<Bytes> {
+    let text = |v: &HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
+    let coding = headers.get(CONTENT_ENCODING).map(|v| Header { name: CONTENT_ENCODING.to_string(), value: text(v) });
+    let decoded = decoded(coding.as_slice(), body).map_err(io::Error::other)?;
+    Ok(Bytes::copy_from_slice(&decoded))
 }
 
 fn content_type(head: &Head) -> &str {
