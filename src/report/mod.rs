@@ -2,7 +2,9 @@
 //!
 //! The fields of `spec/matrix.md` section 7 stay as they are; more may be added, and readers ignore what they do not know.
 
+pub mod causes;
 pub mod explain;
+pub mod html;
 pub mod store;
 pub mod terminal;
 
