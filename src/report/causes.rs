@@ -36,12 +36,9 @@ pub fn causes(report: &MatrixReport) -> Vec<Cause<'_>> {
         };
         match causes.iter_mut().find(same) {
             Some(cause) => cause.cells.push(i),
-            None => causes.push(Cause {
-                target: &row.target,
-                classification: row.classification,
-                finding,
-                cells: vec![i],
-            }),
+            None => {
+                causes.push(Cause { target: &row.target, classification: row.classification, finding, cells: vec![i] })
+            }
         }
     }
     causes.sort_by_key(|cause| (!cause.classification.is_regression(), std::cmp::Reverse(cause.cells.len())));

@@ -110,7 +110,8 @@ struct Line {
 
 /// The details of one cell.
 pub(super) fn details<'r>(row: &'r OutcomeRow, source: &dyn EvidenceSource, scale: Scale) -> Details<'r> {
-    let excerpt = |name, text: &str| Some((name, text::tail(text, scale.excerpt))).filter(|(_, cut)| !cut.text.is_empty());
+    let excerpt =
+        |name, text: &str| Some((name, text::tail(text, scale.excerpt))).filter(|(_, cut)| !cut.text.is_empty());
     let no_room = || Err("it is left out to keep this page small".to_owned());
     let read = |path: &str| if scale.exchanges == 0 { no_room() } else { source.evidence(path) };
     Details {
@@ -231,13 +232,12 @@ impl Partners<'_> {
 
 fn printed(launch: &LaunchFacts, scale: Scale) -> Printed {
     let lines = launch.process.stdout.text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty());
-    let (shown, all): (Vec<Line>, usize) =
-        lines.fold((Vec::new(), 0), |(mut shown, count), (i, text)| {
-            if count < scale.events {
-                shown.push(line(i + 1, text, scale));
-            }
-            (shown, count + 1)
-        });
+    let (shown, all): (Vec<Line>, usize) = lines.fold((Vec::new(), 0), |(mut shown, count), (i, text)| {
+        if count < scale.events {
+            shown.push(line(i + 1, text, scale));
+        }
+        (shown, count + 1)
+    });
     Printed { args: text::line(&launch.args.join(" "), MESSAGE), more: all - shown.len(), lines: shown }
 }
 
@@ -270,7 +270,8 @@ fn blocks(content: &Value) -> String {
 fn account(record: &ProviderRecord) -> String {
     let turn = record.turn.as_deref().map_or("no turn fitted".to_owned(), |t| format!("turn {t:?}"));
     let refusal = record.refusal.as_deref().map(|r| format!(", refused: {}", text::line(r, 300))).unwrap_or_default();
-    let unknown = if record.unknown.is_empty() { String::new() } else { format!(", unknown: {}", record.unknown.join(" ")) };
+    let unknown =
+        if record.unknown.is_empty() { String::new() } else { format!(", unknown: {}", record.unknown.join(" ")) };
     let left = if record.delivered { "" } else { ", the other side left before its end" };
     format!("status {}, {turn}{refusal}{left}{}", record.status, text::line(&unknown, 200))
 }

@@ -237,7 +237,7 @@ impl<'r> Matrix<'r> {
         let sorted: Vec<Column<'r>> = order.iter().map(|i| columns[*i]).collect();
         Self {
             heads: [
-                heads(&sorted, |c| (c.0, c.1, ""), |c| (c.0, c.1)),
+                heads(&sorted, |c| (c.0, c.1, ""), |c| (c.0, super::number(c.1))),
                 heads(&sorted, |c| (c.0, c.1, c.2), |c| (c.2, "")),
                 heads(&sorted, |c| (c.0, c.2, c.3), |c| (c.3, "")),
             ],

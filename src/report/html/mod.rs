@@ -113,7 +113,7 @@ fn targets(report: &MatrixReport) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     for row in &report.outcomes {
         let name = match &row.gateway_version {
-            Some(version) => format!("{} {version}", target(row)),
+            Some(version) => format!("{} {}", target(row), number(version)),
             None => target(row).to_owned(),
         };
         if !out.contains(&name) {
@@ -121,6 +121,12 @@ fn targets(report: &MatrixReport) -> Vec<String> {
         }
     }
     out
+}
+
+/// The number in what a gateway says of its version, e.g. of `nginx version: nginx/1.22.1`.
+fn number(version: &str) -> &str {
+    let last = version.split_whitespace().next_back().unwrap_or_default();
+    last.rsplit('/').next().unwrap_or(last)
 }
 
 /// The target of a row; a report from before there were several does not name it.
@@ -137,7 +143,12 @@ fn cause_line<'r>(cause: Cause<'r>, cells: &'r [Cell<'r>]) -> CauseLine<'r> {
         let cell = &cells[*i];
         (cell.id.as_str(), format!("{} · {}", cell.row.feature, cell.row.model))
     };
-    CauseLine { name, sign: matrix::sign(cause.classification), cells: cause.cells.iter().take(NAMED_CELLS).map(link).collect(), cause }
+    CauseLine {
+        name,
+        sign: matrix::sign(cause.classification),
+        cells: cause.cells.iter().take(NAMED_CELLS).map(link).collect(),
+        cause,
+    }
 }
 
 /// The cells that are told of in full: first those that did not pass.

@@ -15,7 +15,7 @@ function el(tag, attributes, ...children) {
   for (const [name, value] of Object.entries(attributes ?? {})) {
     if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== ""));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== ""));
   return node;
 }
 
@@ -117,7 +117,8 @@ if (table) {
   byId("hint").hidden = false;
   form.addEventListener("input", filter);
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => queueMicrotask(filter));
+  // The fields have their first values again only after the event.
+  form.addEventListener("reset", () => setTimeout(filter));
   table.addEventListener("keydown", onKey);
   table.addEventListener("focusin", (event) => { const link = event.target.closest("a.cell"); if (link) rove(link); });
   table.addEventListener("mouseover", (event) => {
@@ -143,6 +144,8 @@ for (const more of document.querySelectorAll("button.more")) {
 
 const sign = (name) => el("span", { class: "sign", "aria-hidden": "true" }, name);
 const tag = (text, extra) => el("span", { class: `tag ${extra ?? ""}` }, text);
+/** A text of ours, in which `code` is marked. */
+const prose = (text) => text.split("`").map((part, i) => (i % 2 ? el("code", {}, part) : part));
 const section = (title, ...children) => el("section", {}, el("h3", {}, title), ...children);
 const left = (cut) => cut.left_out ? `${many(cut.left_out, "byte")} left out` : null;
 
@@ -159,20 +162,21 @@ function findings(data, id) {
   const cards = data.findings.map((finding) => {
     const rule = rules[finding.code];
     return el("li", { class: `finding ${finding.severity}` },
-      el("p", { class: "name" }, rule?.name ?? finding.code),
+      el("p", { class: "name" }, rule ? prose(rule.name) : finding.code),
       el("p", { class: "tags" }, tag(finding.suspect, "suspect"), tag(finding.severity), el("code", {}, finding.code)),
       el("p", { class: "message" }, finding.message),
       finding.cites.length ? el("p", { class: "cites" }, "see ", finding.cites.flatMap((text, i) => [i ? ", " : "", cite(text, id)])) : null,
-      rule ? el("dl", { class: "advice" }, el("dt", {}, "Why it matters"), el("dd", {}, rule.why), el("dt", {}, "What to do"), el("dd", {}, rule.advice)) : null);
+      rule ? el("dl", { class: "advice" }, el("dt", {}, "Why it matters"), el("dd", {}, prose(rule.why)), el("dt", {}, "What to do"), el("dd", {}, prose(rule.advice))) : null);
   });
   return section("Findings", el("ul", { class: "findings" }, cards), data.more_findings ? el("p", { class: "left" }, `and ${data.more_findings} more`) : null);
 }
 
-/** A piece of a bar, as part of the whole clock. */
-function piece(kind, from, to, end, title) {
+/** A piece of a bar, as part of what the clock shows. */
+function piece(kind, from, to, clock, title) {
   const node = el("i", { class: kind, title });
-  node.style.left = `${(100 * from) / end}%`;
-  node.style.width = `${(100 * Math.max(0, to - from)) / end}%`;
+  const at = (us) => 100 * Math.min(1, Math.max(0, (us - clock.from_us) / clock.span));
+  node.style.left = `${at(from)}%`;
+  node.style.width = `${at(to) - at(from)}%`;
   return node;
 }
 
@@ -186,46 +190,51 @@ function runs(marks) {
   return out;
 }
 
-function lane(row, end, start) {
-  const answered = row.answered_us ?? row.to_us;
+function lane(row, clock) {
+  // A head alone tells nobody anything: the wait ends with the first that came.
+  const answered = row.answered_us === null ? row.to_us : row.marks[0]?.[0] ?? row.answered_us;
   const nearer = row.side === "exchange";
   const who = nearer ? "client → gateway" : "gateway → provider";
   const spoken = `${who} ${row.id}: ${row.request}, ${row.status === null ? "no response" : `status ${row.status}`}; sent in `
     + `${time(row.sent_us - row.from_us)}, waited ${time(answered - row.sent_us)}, `
     + `${row.answered_us === null ? "nothing came" : `answered over ${time(row.to_us - answered)} (${many(row.bytes, "byte")})`}`
     + `${row.trouble ? `; ${row.trouble}` : ""}`;
-  const ticks = row.marks.map(([at, name]) => piece("tick", at, at, end, `${time(at)} ${name}`));
+  const ticks = row.marks.map(([at, name]) => piece("tick", at, at, clock, `${time(at - clock.from_us)} ${name}`));
   const bad = row.trouble || (row.status !== null && row.status >= 400);
   return el("details", { class: `lane ${row.side}${bad ? " bad" : ""}` },
     el("summary", { "aria-label": spoken },
       el("span", { class: "who" }, el("b", {}, `${nearer ? "client" : "provider"} ${row.id}`), el("span", {}, row.request)),
       el("span", { class: "track" },
-        piece("sent", row.from_us, row.sent_us, end, `request, ${time(row.sent_us - row.from_us)}`),
-        piece("wait", row.sent_us, answered, end, `waiting, ${time(answered - row.sent_us)}`),
-        row.answered_us === null ? null : piece("got", answered, row.to_us, end, `response, ${time(row.to_us - answered)}`),
+        piece("sent", row.from_us, row.sent_us, clock, `request, ${time(row.sent_us - row.from_us)}`),
+        piece("wait", row.sent_us, answered, clock, `waiting, ${time(answered - row.sent_us)}`),
+        row.answered_us === null ? null : piece("got", answered, row.to_us, clock, `response, ${time(row.to_us - answered)}`),
         ticks),
       el("span", { class: "took" }, el("b", {}, row.status === null ? "—" : String(row.status)), ` ${time(row.to_us - row.from_us)}`)),
     el("p", { class: "spoken" }, `${spoken}.`),
     el("ol", { class: "marks" }, runs(row.marks).map((run) => el("li", {},
-      el("span", { class: "at" }, time(run.from - start)), el("span", {}, run.name),
-      run.n > 1 ? el("span", { class: "n" }, `× ${run.n}, until ${time(run.to - start)}`) : null))),
+      el("span", { class: "at" }, time(run.from - clock.from_us)), el("span", {}, run.name),
+      run.n > 1 ? el("span", { class: "n" }, `× ${run.n}, until ${time(run.to - clock.from_us)}`) : null))),
     row.more_marks ? el("p", { class: "left" }, `and ${row.more_marks} more`) : null);
 }
 
-function clock(timeline) {
-  const end = Math.max(1, timeline.end_us);
-  const launches = timeline.launches.map((launch, i) => el("div", { class: "lane process", id: `at-launch-${i + 1}` },
-    el("span", { class: "who" }, el("b", {}, `launch ${i + 1}`), el("span", {}, launch.end)),
-    el("span", { class: "track" }, piece("life", launch.from_us, launch.to_us, end, `${time(launch.to_us - launch.from_us)}, ${launch.end}`)),
-    el("span", { class: "took" }, time(launch.to_us - launch.from_us))));
+function lanes(timeline) {
+  const clock = { from_us: timeline.from_us, span: Math.max(1, timeline.to_us - timeline.from_us) };
+  const launches = timeline.launches.map((launch, i) => {
+    const took = time(launch.to_us - launch.from_us);
+    const before = launch.from_us < clock.from_us ? `, asks for the first time after ${time(clock.from_us - launch.from_us)}` : "";
+    return el("div", { class: "lane process", id: `at-launch-${i + 1}` },
+      el("span", { class: "who" }, el("b", {}, `launch ${i + 1}`), el("span", { title: launch.end + before }, launch.end)),
+      el("span", { class: "track" }, piece("life", launch.from_us, launch.to_us, clock, `${took}, ${launch.end}${before}`)),
+      el("span", { class: "took" }, took));
+  });
   const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) => {
-    const node = el("span", {}, time(part * end));
+    const node = el("span", {}, part === 0 ? "first request" : time(part * clock.span));
     node.style.left = `${100 * part}%`;
     return node;
   });
   return el("div", { class: "clock" },
     el("div", { class: "axis", "aria-hidden": "true" }, el("div", {}, ticks)),
-    launches, timeline.rows.map((row) => lane(row, end, 0)),
+    launches, timeline.rows.map((row) => lane(row, clock)),
     timeline.left_out ? el("p", { class: "left" }, `and ${many(timeline.left_out, "further exchange")}, in the evidence`) : null,
     el("p", { class: "key", "aria-hidden": "true" }, el("i", { class: "sent" }), "request", el("i", { class: "wait" }), "waiting", el("i", { class: "got" }), "response", el("i", { class: "tick" }), "event"));
 }
@@ -275,7 +284,7 @@ function output(launch, i) {
 function seen(data) {
   if (data.seen.Err !== undefined) return [section("Evidence", el("p", { class: "left" }, `The evidence cannot be shown: ${data.seen.Err}.`))];
   const { timeline, full } = data.seen.Ok;
-  const out = [section("Timeline", clock(timeline))];
+  const out = [section("Timeline", lanes(timeline))];
   if (!full) return [...out, el("p", { class: "left" }, "Of a cell that passed, the requests and answers stand in the evidence alone.")];
   if (full.remarks.length) out.push(section("Remarks", el("ul", {}, full.remarks.map((words) => el("li", {}, words)))));
   if (full.pairs.length) {
@@ -304,7 +313,7 @@ function attempts(data) {
   const list = data.attempts.map((attempt) => el("li", {}, tag(attempt.classification.replaceAll("_", " "), attempt.classification), ` ${attempt.duration_s.toFixed(2)} s `, el("code", {}, attempt.evidence_path)));
   return section("Attempts and control", el("ol", {}, list), data.more_attempts ? el("p", { class: "left" }, `and ${data.more_attempts} more`) : null,
     data.control_path === null ? null : el("p", {}, "The same without the gateway: ", el("code", {}, data.control_path)),
-    data.control ? clock(data.control) : null);
+    data.control ? lanes(data.control) : null);
 }
 
 function excerpts(data) {

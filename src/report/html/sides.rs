@@ -252,7 +252,9 @@ mod tests {
     #[test]
     fn of_a_long_line_the_neighbourhood_of_the_difference_is_shown() {
         let long = "a".repeat(500);
-        let Row::Changed(left, right) = changed(&format!("{long}X{long}"), &format!("{long}Y{long}"), 60) else { panic!() };
+        let Row::Changed(left, right) = changed(&format!("{long}X{long}"), &format!("{long}Y{long}"), 60) else {
+            panic!()
+        };
         assert_eq!((left[1].as_str(), right[1].as_str()), ("X", "Y"));
         assert!(left[0].starts_with("460 the same … aaa") && left[2].ends_with("more bytes"), "{left:?}");
     }

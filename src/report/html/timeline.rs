@@ -12,8 +12,10 @@ use crate::sse;
 /// All lanes of one cell.
 #[derive(Debug, Serialize)]
 pub(super) struct Timeline {
-    /// Where the clock ends, in microseconds since the recording began.
-    end_us: u64,
+    /// What the lanes show: from the first request to the end of the last thing that happened, in microseconds since the
+    /// recording began. What a client does before it first asks takes longer than all that follows, and says little.
+    from_us: u64,
+    to_us: u64,
     launches: Vec<Launch>,
     /// Each request of the client, followed by those that it caused at the provider.
     rows: Vec<Row>,
@@ -64,9 +66,12 @@ pub(super) fn timeline(evidence: &Evidence, forwards: &[(u32, Vec<u32>)], scale:
     let unpaired = behind.iter().filter(|b| !forwards.iter().any(|(_, ids)| ids.contains(&b.id)));
     order.extend(unpaired.map(|b| ("behind", b)));
     let launches: Vec<Launch> = evidence.launches.iter().map(launch).collect();
+    let first = order.iter().map(|(_, e)| e.request.head_us).min();
+    let begun = first.or_else(|| launches.iter().map(|l| l.from_us).min());
     let ends = order.iter().map(|(_, e)| e.ended_us).chain(launches.iter().map(|l| l.to_us));
     Timeline {
-        end_us: ends.max().unwrap_or(0),
+        from_us: begun.unwrap_or(0),
+        to_us: ends.max().unwrap_or(0),
         left_out: order.len().saturating_sub(scale.exchanges),
         rows: order.into_iter().take(scale.exchanges).map(|(side, e)| row(side, e, scale)).collect(),
         launches,
