@@ -119,6 +119,8 @@ if (table) {
   form.addEventListener("submit", (event) => event.preventDefault());
   // The fields have their first values again only after the event.
   form.addEventListener("reset", () => setTimeout(filter));
+  // What sticks beside the first column has to know how wide that is.
+  table.style.setProperty("--first", `${table.querySelector(".corner").offsetWidth}px`);
   table.addEventListener("keydown", onKey);
   table.addEventListener("focusin", (event) => { const link = event.target.closest("a.cell"); if (link) rove(link); });
   table.addEventListener("mouseover", (event) => {
@@ -228,12 +230,12 @@ function lanes(timeline) {
       el("span", { class: "took" }, took));
   });
   const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) => {
-    const node = el("span", {}, part === 0 ? "first request" : time(part * clock.span));
+    const node = el("span", {}, part === 0 ? "0" : time(part * clock.span));
     node.style.left = `${100 * part}%`;
     return node;
   });
   return el("div", { class: "clock" },
-    el("div", { class: "axis", "aria-hidden": "true" }, el("div", {}, ticks)),
+    el("div", { class: "axis", "aria-hidden": "true" }, el("span", {}, "since the first request"), el("div", {}, ticks)),
     launches, timeline.rows.map((row) => lane(row, clock)),
     timeline.left_out ? el("p", { class: "left" }, `and ${many(timeline.left_out, "further exchange")}, in the evidence`) : null,
     el("p", { class: "key", "aria-hidden": "true" }, el("i", { class: "sent" }), "request", el("i", { class: "wait" }), "waiting", el("i", { class: "got" }), "response", el("i", { class: "tick" }), "event"));
@@ -257,7 +259,7 @@ function sheet(data) {
   const two = data.heads.length > 1;
   return el("div", { class: "side" },
     el("div", { class: "lines heads" }, data.heads.map((head, i) => el("h4", { class: i ? "new" : "gone" }, head))),
-    two && data.same ? el("p", { class: "equal" }, "✓ The same on both sides.") : null,
+    two && data.same ? el("p", { class: "equal" }, "✓ Nothing differs but what every hop sets anew.") : null,
     data.note ? el("p", { class: "left" }, data.note) : null,
     el("div", { class: `lines ${two ? "two" : "one"}`, tabindex: "0", role: "group", "aria-label": data.heads.join(" and ") }, data.rows.map((row) => sheetRow(row, two))),
     data.left_out ? el("p", { class: "left" }, `${many(data.left_out, "further line")}, in the evidence`) : null);
@@ -273,11 +275,25 @@ function pair(data) {
   return node;
 }
 
+/** Lines of output; neighbours that are the same kind of event of a stream are one. */
+function groups(lines) {
+  const out = [];
+  for (const line of lines) {
+    const last = out.at(-1)?.[0];
+    if (last && line.kind === "stream_event" && last.kind === line.kind && last.says === line.says) out.at(-1).push(line);
+    else out.push([line]);
+  }
+  return out;
+}
+
 function output(launch, i) {
-  const line = (data) => el("details", { id: `at-launch-${i + 1}-${data.n}` },
-    el("summary", {}, el("span", { class: "at" }, String(data.n)), el("b", {}, data.kind), " ", data.says),
-    el("pre", {}, data.raw));
-  return el("div", { class: "output" }, el("p", { class: "args" }, el("code", {}, `claude ${launch.args}`)), launch.lines.map(line),
+  const shown = (group) => {
+    const [from, to] = [group[0].n, group.at(-1).n];
+    return el("details", { "data-launch": String(i + 1), "data-from": String(from), "data-to": String(to) },
+      el("summary", {}, el("span", { class: "at" }, from === to ? String(from) : `${from}–${to}`), el("b", {}, group[0].kind), " ", group[0].says),
+      el("pre", {}, group.map((line) => line.raw).join("\n")));
+  };
+  return el("div", { class: "output" }, el("p", { class: "args" }, el("code", {}, `claude ${launch.args}`)), groups(launch.lines).map(shown),
     launch.more ? el("p", { class: "left" }, `${many(launch.more, "further line")}, in the evidence`) : null);
 }
 
@@ -345,9 +361,12 @@ function show(id) {
 
 /** Opens the place that a cite names, and leads there. */
 function lead(place) {
-  const [kind, n] = place.split("-");
+  const [kind, n, line] = place.split("-");
   const find = () => {
-    if (kind === "launch") return byId(`at-${place}`) ?? byId(`at-launch-${n}`);
+    if (kind === "launch") {
+      const holds = (node) => node.dataset.launch === n && Number(node.dataset.from) <= Number(line) && Number(line) <= Number(node.dataset.to);
+      return [...document.querySelectorAll("details[data-launch]")].find(holds) ?? byId(`at-launch-${n}`);
+    }
     const name = `${kind === "exchange" ? "client" : "provider"} ${n}`;
     return [...document.querySelectorAll("details.pair > summary > b")].find((b) => b.textContent.split(" → ").includes(name))?.closest("details")
       ?? [...document.querySelectorAll(`details.lane.${kind} b`)].find((b) => b.textContent === name)?.closest("details");

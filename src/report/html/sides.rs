@@ -21,12 +21,26 @@ const CONTEXT: usize = 3;
 /// How many characters are kept in front of a difference within a line.
 const RUN_UP: usize = 40;
 
+/// Header fields that every hop sets anew, so that they differ wherever there is a gateway, and a declared rewrite: the
+/// credentials.
+const OF_THE_HOP: [&str; 9] = [
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "content-length",
+    "date",
+    "host",
+    "server",
+    "transfer-encoding",
+    "x-api-key",
+];
+
 /// One request, or answer, on both sides of the gateway.
 #[derive(Debug, Serialize)]
 pub(super) struct Sheet {
     /// What stands left, and right if there is a second side.
     heads: Vec<String>,
-    /// Whether both sides are the same.
+    /// Whether both sides are the same but for what every hop sets anew.
     same: bool,
     /// Something that the reader has to know.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,6 +80,15 @@ pub(super) struct Side {
     lines: Vec<String>,
     /// Whether it is in the client's own API.
     anthropic: bool,
+}
+
+impl Side {
+    /// All lines but those that every hop sets anew.
+    fn end_to_end(&self) -> impl Iterator<Item = &String> {
+        let head = self.lines.iter().position(String::is_empty).unwrap_or(self.lines.len());
+        let of_the_hop = |line: &str| line.split_once(':').is_some_and(|(name, _)| OF_THE_HOP.contains(&name));
+        self.lines.iter().enumerate().filter(move |(i, line)| *i >= head || !of_the_hop(line)).map(|(_, line)| line)
+    }
 }
 
 /// The request of an exchange.
@@ -157,7 +180,7 @@ pub(super) fn beside(left: Side, right: Side, scale: Scale) -> Sheet {
         sheet.left_out = count.saturating_sub(scale.rows);
         return sheet;
     }
-    let same = left.lines == right.lines;
+    let same = left.end_to_end().eq(right.end_to_end());
     sheet(heads, compared(&left.lines, &right.lines, scale.line), same, None, scale)
 }
 
@@ -257,6 +280,14 @@ mod tests {
         };
         assert_eq!((left[1].as_str(), right[1].as_str()), ("X", "Y"));
         assert!(left[0].starts_with("460 the same … aaa") && left[2].ends_with("more bytes"), "{left:?}");
+    }
+
+    #[test]
+    fn what_every_hop_sets_anew_is_shown_and_makes_no_difference() {
+        let sheet = beside(side("GET /\nhost: a\n\nhost: x", true), side("GET /\nhost: b\n\nhost: x", true), SCALE);
+        assert!(sheet.same && matches!(sheet.rows[1], Row::Changed(..)));
+        let sheet = beside(side("GET /\nhost: a\n\nhost: x", true), side("GET /\nhost: a\n\nhost: y", true), SCALE);
+        assert!(!sheet.same);
     }
 
     #[test]
