@@ -22,6 +22,7 @@ use crate::probe::{Launch, Probe, Vars};
 use crate::process::{self, Activity, Controls, ProcessLimits, ProcessSpec};
 use crate::provider::{self, Conversation};
 use crate::redact::Redactor;
+use crate::report::cell_name;
 use crate::report::store::RunFiles;
 use crate::stand::{Common, Stand};
 use crate::tap::{Access, Credentials, Tap, TapConfig, cell_token};
@@ -50,13 +51,9 @@ pub struct CellPlan {
 }
 
 impl CellPlan {
-    /// `model feature cli_version`, with the target in front where the model's name does not tell it: by this people and files
-    /// name the cell.
+    /// The cell's name; see [`cell_name`].
     pub fn name(&self) -> String {
-        let (model, target) = (&self.model.full_name, &self.stand.name);
-        let told = model.split('/').next() == Some(target.as_str());
-        let prefix = if told { String::new() } else { format!("{target} ") };
-        format!("{prefix}{model} {} {}", self.probe.id, self.client.version)
+        cell_name(&self.stand.name, &self.model.full_name, &self.probe.id, &self.client.version)
     }
 
     /// How long it will take, compared with others: launches, and what a client without `--bare` does more.

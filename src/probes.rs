@@ -18,6 +18,8 @@ pub struct ProbeSet {
     pub probes: Vec<Probe>,
     /// The text rules.
     pub rules: TextRules,
+    /// SHA-256 of the text of the rules' file, in hex.
+    pub rules_sha256: String,
 }
 
 impl ProbeSet {
@@ -57,7 +59,7 @@ impl ProbeSet {
         for (path, text) in files {
             let parsed = text.and_then(|text| {
                 if path.file_name().is_some_and(|n| n == RULES_FILE) {
-                    TextRules::parse(&path, &text).map(|r| rules = Some(r))
+                    TextRules::parse(&path, &text).map(|r| rules = Some((r, sha256(&text))))
                 } else {
                     Probe::parse(&path, &text).map(|p| probes.push(p))
                 }
@@ -67,14 +69,14 @@ impl ProbeSet {
         if rules.is_none() && errors.is_empty() {
             let built_in = PROBE_FILES.iter().find(|(name, _)| *name == RULES_FILE).map_or("", |(_, text)| text);
             match TextRules::parse(Path::new(RULES_FILE), built_in) {
-                Ok(parsed) => rules = Some(parsed),
+                Ok(parsed) => rules = Some((parsed, sha256(built_in))),
                 Err(e) => errors.push(e),
             }
         }
         errors.sort_by(|a, b| a.path.cmp(&b.path));
         probes.sort_by(|a: &Probe, b| a.id.cmp(&b.id));
         match rules {
-            Some(rules) if errors.is_empty() => Ok(Self { probes, rules }),
+            Some((rules, rules_sha256)) if errors.is_empty() => Ok(Self { probes, rules, rules_sha256 }),
             _ => Err(errors),
         }
     }
@@ -83,4 +85,10 @@ impl ProbeSet {
     pub fn get(&self, name: &str) -> Option<&Probe> {
         self.probes.iter().find(|p| p.id == name)
     }
+}
+
+/// SHA-256 of a file's text, in hex.
+pub fn sha256(text: &str) -> String {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cell::{Attempted, CellPlan, Rig};
 use crate::finding::Finding;
 use crate::judge::text_input;
+use crate::report::plan::PlanFacts;
 use crate::report::store::StoreError;
 use crate::report::{Attempt, CliFacts, HostFacts, MatrixReport, OutcomeRow, SCHEMA_VERSION, excerpt, seconds};
 use crate::rules;
@@ -68,6 +69,8 @@ pub struct RunOptions {
     pub clients: Vec<CliFacts>,
     /// The machine, for the report.
     pub host: HostFacts,
+    /// The whole plan, for the report.
+    pub plan: PlanFacts,
 }
 
 /// Why a run could not be carried out or told of.
@@ -116,6 +119,7 @@ pub async fn run(
         interrupted: cancel.is_cancelled(),
         not_run,
         outcomes: rows.into_iter().flatten().map(|row| row.row).collect(),
+        plan: Some(options.plan),
     };
     let path = rig.files.write_report(&report, &rig.redactor)?;
     tell(Event::RunFinished { report: path.clone() });

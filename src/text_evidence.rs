@@ -7,6 +7,7 @@ use std::cell::OnceCell;
 use std::sync::LazyLock;
 
 use regex::Regex;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::probe::Need;
@@ -57,7 +58,7 @@ impl TextInput {
 ///
 /// *Text* below is stdout, stderr and log delta together. Counts are of non-overlapping substrings, case-sensitive. The
 /// fields stand in alphabetical order, so the object is written with its keys sorted.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "the published shape of the report: independent facts, one key each")]
 pub struct TokenEvidence {
     /// The first tool catalogue in the log names `Agent`.

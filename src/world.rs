@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
-use crate::report::terminal::Colours;
+use crate::report::terminal::{Colours, Screen};
 
 /// What the program finds when it starts.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct World {
     pub stdout_is_terminal: bool,
     /// Whether standard error is a terminal.
     pub stderr_is_terminal: bool,
+    /// How many columns the terminal at standard output has.
+    pub stdout_columns: Option<u16>,
     /// How many cores may be used.
     pub cores: usize,
     /// Memory that can be used without swapping, in KiB, where the system tells.
@@ -40,6 +42,7 @@ impl World {
             program: std::env::current_exe()?,
             stdout_is_terminal: io::stdout().is_terminal(),
             stderr_is_terminal: io::stderr().is_terminal(),
+            stdout_columns: console::Term::stdout().size_checked().map(|(_, columns)| columns),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             available_kib: std::fs::read_to_string("/proc/meminfo").ok().as_deref().and_then(available_kib),
             is_root: nix::unistd::geteuid().is_root(),
@@ -60,6 +63,20 @@ impl World {
     pub fn colours(&self) -> Colours {
         let wanted = self.variable("NO_COLOR").is_none_or(str::is_empty) && self.variable("TERM") != Some("dumb");
         if wanted && self.stdout_is_terminal { Colours::On } else { Colours::Off }
+    }
+
+    /// What reports are written on. `COLUMNS` says how wide a line is where standard output is no terminal that tells.
+    pub fn screen(&self) -> Screen {
+        const NARROWEST: usize = 40;
+        let told = || self.variable("COLUMNS").and_then(|columns| columns.parse().ok());
+        let columns = self.stdout_columns.map(usize::from).filter(|n| *n > 0).or_else(told);
+        Screen { colours: self.colours(), columns: columns.map(|n| n.max(NARROWEST)) }
+    }
+
+    /// Whether a line at standard error can be drawn anew for somebody who watches: a terminal that is not dumb, outside of CI.
+    pub fn is_watched(&self) -> bool {
+        let is_set = |name| self.variable(name).is_some_and(|value| !value.is_empty() && value != "false");
+        self.stderr_is_terminal && self.variable("TERM") != Some("dumb") && !is_set("CI")
     }
 
     /// How many cells fit into memory at once, between 1 and 32.

@@ -24,6 +24,8 @@ use ccsmoke::exchange::Body;
 use ccsmoke::report::MatrixReport;
 use ccsmoke::report::html::{Beside, EvidenceSource, page};
 use ccsmoke::report::store::read_report;
+use ccsmoke::report::trend::{Reduced, SkippedFile, Trend};
+use ccsmoke::verdict::{Classification, Outcome};
 use chromium::Browser;
 use libtest_mimic::{Arguments, Trial};
 use serde_json::json;
@@ -31,7 +33,7 @@ use serde_json::json;
 /// A test, given the program of the browser.
 type Test = fn(&Path);
 
-const TESTS: [(&str, Test); 9] = [
+const TESTS: [(&str, Test); 10] = [
     ("the_page_shows_the_whole_report_and_complains_of_nothing", shows_the_report),
     ("filters_show_the_cells_that_fit_and_hide_the_rest", filters),
     ("a_click_opens_a_cell_with_its_evidence_and_going_back_closes_it", opens_a_cell),
@@ -40,6 +42,7 @@ const TESTS: [(&str, Test); 9] = [
     ("what_a_gateway_sends_is_shown_as_text", hostile),
     ("two_thousand_cells_open_at_once", two_thousand),
     ("a_phone_scrolls_no_page_sideways", phone),
+    ("history_is_a_page_of_plots_and_strips", history),
     ("pictures", pictures),
 ];
 
@@ -130,9 +133,7 @@ fn shows_the_report(program: &Path) {
 }
 
 fn noted(report: &MatrixReport) -> f64 {
-    let noted = |r: &&ccsmoke::report::OutcomeRow| {
-        r.classification == ccsmoke::verdict::Classification::Passed && !r.findings.is_empty()
-    };
+    let noted = |r: &&ccsmoke::report::OutcomeRow| r.classification == Classification::Passed && !r.findings.is_empty();
     f64::from(u32::try_from(report.outcomes.iter().filter(noted).count()).unwrap())
 }
 
@@ -381,6 +382,44 @@ fn phone(program: &Path) {
         assert!(number(&mut browser, body) <= 0.0);
         assert_eq!(browser.problems(), [] as [&str; 0]);
     }
+}
+
+/// Nights of which the later ones are the fixture, and the earlier ones worked; one file is no report.
+fn nights() -> Trend {
+    let report = read_report(&fixture()).unwrap();
+    let night = |day: u32| {
+        let mut report = report.clone();
+        report.started_at = format!("2026-10-{day:02}T02:00:00Z");
+        report.duration_s += f64::from(day * 7 % 5);
+        for row in report.outcomes.iter_mut().filter(|row| day < 9 || (row.feature == "thinking" && day == 10)) {
+            (row.outcome, row.classification) = (Outcome::Passed, Classification::Passed);
+        }
+        (format!("night-{day}.json"), Reduced::from(&report))
+    };
+    let skipped = SkippedFile { file: "x.json".into(), why: format!("x.json: {HOSTILE}") };
+    Trend::of((1..=14).map(night), vec![skipped])
+}
+
+fn history(program: &Path) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("page.html");
+    std::fs::write(&path, ccsmoke::report::html::trend::page(&nights())).unwrap();
+    let mut browser = Browser::start(program);
+    browser.screen(360, 740, true, "dark");
+    browser.open(&path, "");
+    assert_eq!(number(&mut browser, "document.querySelectorAll('.plots svg').length"), 3.0);
+    assert_eq!(number(&mut browser, "document.querySelectorAll('.spark svg').length"), 3.0);
+    let body = text(&mut browser, "body");
+    for words in ["broken since 2026-10-09, worked on 2026-10-08", "stream-buffered", "<img src=x onerror"] {
+        assert!(body.contains(words), "{words}: {body}");
+    }
+    assert_eq!(browser.eval(TOO_WIDE), json!([]));
+    // The colours of the plots follow the light.
+    assert_eq!(
+        browser.eval("getComputedStyle(document.querySelector('.plots polygon')).fill"),
+        browser.eval("getComputedStyle(document.querySelector('h1 .passed b')).color")
+    );
+    assert_eq!(browser.problems(), [] as [&str; 0]);
 }
 
 fn pictures(program: &Path) {

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::report::find;
 use super::{Exit, FailOn, Failure, Format, ProbesFolder, to_stdout, written};
 use crate::control::acquit;
 use crate::judge::judge;
 use crate::judge_text::{JudgeTextError, judge_lines};
 use crate::probes::ProbeSet;
 use crate::report::store::{read_evidence, read_report};
-use crate::report::terminal::{self, Colours};
+use crate::report::terminal::{self, Detail, Screen};
 use crate::rules;
 use crate::verdict::{Classification, Outcome};
 use crate::world::World;
@@ -22,7 +23,7 @@ use crate::world::World;
 /// Arguments of `ccsmoke judge`.
 #[derive(Debug, Args)]
 pub struct JudgeArgs {
-    /// A matrix report, an evidence.json, or a results folder (its newest report)
+    /// A matrix report, an evidence.json, a results folder (its newest report), or latest
     #[arg(value_name = "RESULTS", required_unless_present = "text", conflicts_with = "text")]
     results: Option<PathBuf>,
     /// Judge captured text instead: a file with one JSON object a line (`stdout`, `stderr`, `log_delta`,
@@ -44,7 +45,7 @@ pub(super) fn main(args: &JudgeArgs, world: &World) -> Result<Exit, Failure> {
     let set = args.probes.read(world)?;
     match (&args.text, &args.results) {
         (Some(cases), _) => text(&set, cases),
-        (None, Some(results)) => again(args, &set, results, world.colours()),
+        (None, Some(results)) => again(args, &set, results, world.screen()),
         (None, None) => Err(Failure::usage("name the results to judge, or --text FILE")),
     }
 }
@@ -66,31 +67,11 @@ fn text(set: &ProbeSet, cases: &Path) -> Result<Exit, Failure> {
     }
 }
 
-/// The newest report of a folder, by its name's time, or the path itself.
-fn newest(results: &Path) -> Result<PathBuf, Failure> {
-    if !results.is_dir() {
-        return Ok(results.to_owned());
-    }
-    let unreadable = |e: std::io::Error| Failure::usage(format!("{}: cannot be read: {e}", results.display()));
-    let mut reports = Vec::new();
-    for entry in std::fs::read_dir(results).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        if let Some(rest) = name.strip_suffix(".json").filter(|rest| rest.contains("-matrix-")) {
-            let time = rest.rsplit('-').next().and_then(|t| t.parse::<i64>().ok()).unwrap_or(0);
-            reports.push((time, path));
-        }
-    }
-    reports.sort();
-    let none = || Failure::nothing(format!("{}: holds no matrix report (*-matrix-*.json)", results.display()));
-    reports.pop().map(|(_, path)| path).ok_or_else(none)
-}
-
-fn again(args: &JudgeArgs, set: &ProbeSet, results: &Path, colours: Colours) -> Result<Exit, Failure> {
+fn again(args: &JudgeArgs, set: &ProbeSet, results: &Path, screen: Screen) -> Result<Exit, Failure> {
     if results.file_name().is_some_and(|n| n == "evidence.json") {
         return one(args, set, results);
     }
-    let path = newest(results)?;
+    let path = find(results, Path::new("results"))?;
     let mut report = read_report(&path).map_err(Failure::usage)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut changed = Vec::new();
@@ -142,7 +123,7 @@ fn again(args: &JudgeArgs, set: &ProbeSet, results: &Path, colours: Colours) -> 
             }
         }
         Format::Human => {
-            to_stdout(&terminal::render(&report, &path.to_string_lossy(), colours))?;
+            to_stdout(&terminal::render(&report, &path.to_string_lossy(), screen, Detail::Brief))?;
             for line in &changed {
                 to_stdout(&format!("judged otherwise than stored: {}\n", terminal::printable(line)))?;
             }

@@ -1,8 +1,11 @@
 //! The command line: what can be typed, and what the exit codes mean.
 
+pub mod baseline;
 pub mod init;
 pub mod judge;
 pub mod progress;
+pub mod report;
+pub mod results;
 pub mod run;
 
 use std::borrow::Cow;
@@ -67,6 +70,10 @@ enum Command {
     /// Judge stored results again, or captured text
     #[command(after_help = EXIT_CODES)]
     Judge(judge::JudgeArgs),
+    /// Show, compare, follow and merge stored reports
+    Report(report::ReportArgs),
+    /// Remove what is old from the results folder
+    Results(results::ResultsArgs),
     /// Say what a finding's code means
     Explain(ExplainArgs),
 }
@@ -175,6 +182,8 @@ pub fn main(world: &World) -> ExitCode {
         Command::Init(args) => init::main(&args, world),
         Command::Probes(args) => probes(&args, world),
         Command::Judge(args) => judge::main(&args, world),
+        Command::Report(args) => report::main(&args, world),
+        Command::Results(args) => results::main(&args),
         Command::Explain(args) => explain_code(&args),
     };
     match done {

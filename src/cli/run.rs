@@ -1,6 +1,7 @@
 //! `ccsmoke run`: everything is checked before anything is started; then the cells run, and the report is told of.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use clap::Args;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::baseline::BaselineArgs;
 use super::judge::exit_for;
 use super::progress::{Liveness, Progress};
 use super::{Exit, FailOn, Failure, Format, ProbesFolder, to_stdout};
@@ -16,10 +18,12 @@ use crate::client::{self, Client, ClientError, Surroundings};
 use crate::config::{Config, Profile, Profiles};
 use crate::model::asked_or_default;
 use crate::probe::Probe;
-use crate::probes::ProbeSet;
+use crate::probes::{ProbeSet, sha256};
 use crate::redact::Redactor;
+use crate::report::plan::{PlanFacts, Shard};
 use crate::report::store::RunFiles;
-use crate::report::{CliFacts, HostFacts, terminal};
+use crate::report::terminal::{self, Detail};
+use crate::report::{CliFacts, HostFacts};
 use crate::run::{Event, RunOptions, run};
 use crate::stand::{Common, SCRIPTED, Stand};
 use crate::target::base_url;
@@ -84,6 +88,11 @@ pub struct RunArgs {
     /// The name of this worker in the report and its file name
     #[arg(long, value_name = "NAME", default_value = "main", value_parser = worker_name)]
     worker: String,
+    /// Run one of several equal shares of the plan, such as 2/4; `ccsmoke report merge` puts their reports together
+    #[arg(long, value_name = "I/N", value_parser = Shard::from_str, conflicts_with = "baseline")]
+    shard: Option<Shard>,
+    #[command(flatten)]
+    baseline: BaselineArgs,
     /// How to tell of the run: text for people, or one JSON event a line
     #[arg(long, value_enum, default_value_t = Format::Human)]
     message_format: Format,
@@ -119,7 +128,7 @@ pub(super) fn main(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
 }
 
 async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
-    let live = match (args.message_format, world.stderr_is_terminal) {
+    let live = match (args.message_format, world.is_watched()) {
         (Format::Json, _) => Liveness::Silent,
         (Format::Human, true) => Liveness::Terminal,
         (Format::Human, false) => Liveness::Plain,
@@ -127,6 +136,7 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
     let mut progress = Progress::new(live);
     let set = args.folder.read_some(world)?;
     let probes = chosen(&set, &args.probes)?;
+    let baseline = args.baseline.read()?;
     let stands = stands(args, world)?;
     let redactor = redactor(&stands, world)?;
     let cancel = CancellationToken::new();
@@ -157,6 +167,9 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
         () = cancel.cancelled() => return Ok(Exit::Interrupted),
     };
 
+    let plan = plan(&stands, &args.models, &clients, &probes, world)?;
+    let facts = plan_facts(&plan, &probes, set.rules_sha256, args.shard);
+    let plan = share(plan, args.shard);
     let options = RunOptions {
         worker: args.worker.clone(),
         jobs: args.jobs.map_or_else(|| world.cells_in_memory(), usize::from),
@@ -169,8 +182,8 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
             arch: std::env::consts::ARCH.to_owned(),
             cores: world.cores,
         },
+        plan: facts,
     };
-    let plan = plan(&stands, &args.models, &clients, &probes, world)?;
     let (tell, mut events) = mpsc::unbounded_channel::<Event>();
     let running = run(Arc::clone(&rig), plan, options, tell, cancel);
     let telling = async {
@@ -192,11 +205,17 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
     let (report, path) = done.map_err(Failure::usage)?;
     told?;
     if args.message_format == Format::Human {
-        let text = terminal::render(&report, &path.to_string_lossy(), world.colours());
+        let text = terminal::render(&report, &path.to_string_lossy(), world.screen(), Detail::Brief);
         to_stdout(&rig.redactor.text(&text))?;
     }
     if report.interrupted {
         return Ok(Exit::Interrupted);
+    }
+    if args.baseline.is_given() {
+        return args.baseline.compare(baseline.as_ref(), &path, (args.message_format, args.fail_on), world);
+    }
+    if args.shard.is_some() && report.outcomes.is_empty() {
+        return Ok(Exit::Good);
     }
     Ok(exit_for(report.outcomes.iter().map(|row| (row.outcome, row.classification)), args.fail_on))
 }
@@ -282,6 +301,10 @@ fn stands(args: &RunArgs, world: &World) -> Result<Vec<Arc<Stand>>, Failure> {
                 )));
             }
         };
+        if stands.iter().any(|stand: &Stand| stand.name == profile.name) {
+            let message = format!("--gateway {gateway}: there is a target {:?} already; name each once", profile.name);
+            return Err(Failure::usage(message));
+        }
         stands.push(Stand::profile(profile));
     }
     let wants_embedded = stands.is_empty() || args.targets.iter().any(|t| t == SCRIPTED);
@@ -316,6 +339,20 @@ fn plan(
         }
     }
     Ok(plan)
+}
+
+/// The plan as the report tells it.
+fn plan_facts(plan: &[CellPlan], probes: &[Arc<Probe>], rules: String, shard: Option<Shard>) -> PlanFacts {
+    let probes = probes.iter().map(|probe| (probe.id.clone(), sha256(&probe.source)));
+    PlanFacts { cells: plan.iter().map(CellPlan::name).collect(), probes: probes.collect(), rules, shard }
+}
+
+/// The cells of the plan that are this run's.
+fn share(plan: Vec<CellPlan>, shard: Option<Shard>) -> Vec<CellPlan> {
+    let Some(shard) = shard else { return plan };
+    let weights: Vec<usize> = plan.iter().map(CellPlan::weight).collect();
+    let own = shard.places(&weights);
+    plan.into_iter().enumerate().filter(|(i, _)| own.contains(i)).map(|(_, cell)| cell).collect()
 }
 
 /// Cancels at the first interrupt or termination; at the second one the program ends at once, and the supervisors, whose

@@ -2,24 +2,40 @@
 //!
 //! The fields of `spec/matrix.md` section 7 stay as they are; more may be added, and readers ignore what they do not know.
 
-pub mod causes;
+pub mod cause;
+pub mod diff;
 pub mod explain;
+pub mod folder;
+pub mod github;
+pub mod grid;
 pub mod html;
+pub mod junit;
+pub mod markdown;
+pub mod merge;
+pub mod plan;
+pub mod schema;
 pub mod store;
 pub mod terminal;
+pub mod text;
+pub mod trend;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::plan::PlanFacts;
 use crate::finding::Finding;
 use crate::text_evidence::TokenEvidence;
 use crate::verdict::{Classification, Outcome, TextVerdict, Usage};
 
-/// The version of the report's form. It is raised when a reader of an older one would misread a newer one; added fields do
-/// not raise it.
+/// The version of the report's form.
+///
+/// It is raised when a reader of an older one would misread a newer one: when a field goes, gets another name, type or meaning,
+/// or an enumeration gets another value. An added field does not raise it; readers ignore what they do not know. Every ccsmoke
+/// reads the versions up to its own and refuses newer ones.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// One run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MatrixReport {
     /// The version of ccsmoke that wrote it.
     pub ccsmoke_version: String,
@@ -49,10 +65,13 @@ pub struct MatrixReport {
     pub not_run: Vec<String>,
     /// One row for each cell, in the order of the plan.
     pub outcomes: Vec<OutcomeRow>,
+    /// What the run set out to do; absent in reports that were written before it was recorded.
+    #[serde(default)]
+    pub plan: Option<PlanFacts>,
 }
 
 /// A client, without its path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CliFacts {
     /// The version it prints.
     pub version: String,
@@ -61,7 +80,7 @@ pub struct CliFacts {
 }
 
 /// The machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostFacts {
     /// The operating system, e.g. `linux`.
     pub os: String,
@@ -72,7 +91,7 @@ pub struct HostFacts {
 }
 
 /// What became of one cell.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OutcomeRow {
     /// The target's name.
     #[serde(default)]
@@ -130,7 +149,7 @@ pub struct OutcomeRow {
 }
 
 /// One attempt at a cell.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
     /// How it ended.
     pub outcome: Outcome,
@@ -148,6 +167,25 @@ impl MatrixReport {
         let failed = self.outcomes.iter().filter(|row| row.classification.is_regression());
         failed.map(|row| format!("{} {}: {}", row.full_model, row.feature, row.classification))
     }
+}
+
+impl OutcomeRow {
+    /// The name of the cell, as in [`PlanFacts::cells`] and [`MatrixReport::not_run`].
+    pub fn name(&self) -> String {
+        cell_name(&self.target, &self.full_model, &self.feature, &self.cli_version)
+    }
+}
+
+/// `model feature cli_version`, with the target in front where the model's name does not tell it: by this people and files name
+/// a cell.
+pub fn cell_name(target: &str, full_model: &str, feature: &str, cli_version: &str) -> String {
+    format!("{} {feature} {cli_version}", place_name(target, full_model))
+}
+
+/// The model's full name, with the target in front where it does not tell it.
+pub fn place_name(target: &str, full_model: &str) -> String {
+    let told = target.is_empty() || full_model.split('/').next() == Some(target);
+    if told { full_model.to_owned() } else { format!("{target} {full_model}") }
 }
 
 /// How many characters of a text an excerpt holds.

@@ -1,24 +1,27 @@
 //! Where a run's files stand: the report, written whole or not at all, and beside it a folder with each cell's evidence.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::folder::RunLock;
+use super::trend::Reduced;
 use super::{MatrixReport, SCHEMA_VERSION};
 use crate::evidence::{EVIDENCE_VERSION, Evidence};
 use crate::redact::Redactor;
 
 /// The first part of every report's file name.
-const PREFIX: &str = "ccsmoke";
+pub(super) const PREFIX: &str = "ccsmoke";
 
 /// The files of one run. Dropping it takes the run's folder back when nothing was put there.
 #[derive(Debug)]
 pub struct RunFiles {
     results: PathBuf,
     stem: String,
+    _held: RunLock,
 }
 
 /// Why a file of a run could not be written or read.
@@ -44,9 +47,19 @@ pub enum StoreError {
         /// What is wrong.
         message: String,
     },
+    /// The folder has no report.
+    #[error("{path}: holds no matrix report (*-matrix-*.json)")]
+    None {
+        /// Which.
+        path: String,
+    },
 }
 
-fn io_error(path: &Path, action: &'static str, advice: &'static str) -> impl FnOnce(io::Error) -> StoreError {
+pub(super) fn io_error(
+    path: &Path,
+    action: &'static str,
+    advice: &'static str,
+) -> impl FnOnce(io::Error) -> StoreError + use<> {
     let path = path.display().to_string();
     move |source| StoreError::Io { path, action, source, advice }
 }
@@ -66,7 +79,9 @@ impl RunFiles {
             let stem = format!("{PREFIX}-matrix-{worker}-{second}");
             match std::fs::create_dir(results.join(&stem)) {
                 Ok(()) => {
-                    let files = Self { results: results.to_owned(), stem };
+                    // A file system without locks is not worth failing for: only `results prune` asks for them.
+                    let held = RunLock::try_take(&results.join(&stem)).unwrap_or_default();
+                    let files = Self { results: results.to_owned(), stem, _held: held };
                     if !files.report_path().exists() {
                         return Ok(files);
                     }
@@ -121,13 +136,48 @@ impl Drop for RunFiles {
     }
 }
 
+/// Writes a report that was made of stored ones, and the folders above it.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_report(path: &Path, report: &MatrixReport) -> Result<(), StoreError> {
+    // A bare file name stands in the working folder.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(io_error(folder, "cannot make the folder", WRITABLE))?;
+    write_whole(path, &to_json(path, report)?)
+}
+
+/// A kind of file that tells the version of its form.
+struct Form {
+    /// Its name in messages.
+    kind: &'static str,
+    /// The field with the version.
+    key: &'static str,
+    /// The newest version that can be read.
+    known: u32,
+    /// No larger file is read.
+    max_bytes: u64,
+}
+
+/// A cell takes about 10 KB of a report, so that this is some 25,000 cells.
+const REPORT: Form = Form { kind: "matrix report", key: "schema_version", known: SCHEMA_VERSION, max_bytes: 256 << 20 };
+const EVIDENCE: Form =
+    Form { kind: "evidence file", key: "evidence_version", known: EVIDENCE_VERSION, max_bytes: 512 << 20 };
+
+/// Reads what history needs of a report.
+///
+/// # Errors
+/// As of [`read_report`].
+pub fn read_reduced(path: &Path) -> Result<Reduced, StoreError> {
+    read_versioned(path, &REPORT)
+}
+
 /// Reads a report.
 ///
 /// # Errors
 /// The file cannot be read, is not a report, or was written by a newer ccsmoke.
 pub fn read_report(path: &Path) -> Result<MatrixReport, StoreError> {
-    let report: MatrixReport = read_versioned(path, "schema_version", SCHEMA_VERSION, "matrix report")?;
-    Ok(report)
+    read_versioned(path, &REPORT)
 }
 
 /// Reads an attempt's evidence.
@@ -135,31 +185,81 @@ pub fn read_report(path: &Path) -> Result<MatrixReport, StoreError> {
 /// # Errors
 /// The file cannot be read, is not evidence, or was written by a newer ccsmoke.
 pub fn read_evidence(path: &Path) -> Result<Evidence, StoreError> {
-    read_versioned(path, "evidence_version", EVIDENCE_VERSION, "evidence file")
+    read_versioned(path, &EVIDENCE)
 }
 
-fn read_versioned<T: serde::de::DeserializeOwned>(
-    path: &Path,
-    key: &str,
-    known: u32,
-    kind: &str,
-) -> Result<T, StoreError> {
-    let advice = "give a report (results/ccsmoke-matrix-….json), an evidence file, or the results folder";
-    let bytes = std::fs::read(path).map_err(io_error(path, "cannot be read", advice))?;
-    let content = |message: String| StoreError::Content { path: path.display().to_string(), message };
-    let value: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|e| content(format!("is not a {kind}: not JSON: {e}")))?;
-    match value[key].as_u64() {
-        Some(version) if version <= u64::from(known) => {}
-        Some(version) => {
-            let message = format!(
-                "has {key} {version}, and this ccsmoke reads up to {known}: use the ccsmoke that wrote it, or a newer one"
-            );
-            return Err(content(message));
-        }
-        None => return Err(content(format!("is not a {kind}: it has no {key}"))),
+fn read_versioned<T: serde::de::DeserializeOwned>(path: &Path, form: &Form) -> Result<T, StoreError> {
+    let bytes = read_bounded(path, form.max_bytes)?;
+    parse_versioned(&bytes, form).map_err(|message| StoreError::Content { path: path.display().to_string(), message })
+}
+
+/// Reads the JSON of a file's bytes, after looking whether its version is one that is known.
+///
+/// # Errors
+/// What is wrong, in words that go behind the file's name.
+fn parse_versioned<'a, T: Deserialize<'a>>(bytes: &'a [u8], form: &Form) -> Result<T, String> {
+    /// A file of any version: what it has besides is passed over.
+    #[derive(Deserialize)]
+    struct Versioned {
+        schema_version: Option<serde_json::Value>,
+        evidence_version: Option<serde_json::Value>,
     }
-    serde_json::from_value(value).map_err(|e| content(format!("is not a {kind}: {e}")))
+    let Form { kind, key, known, .. } = form;
+    let versioned: Versioned = serde_json::from_slice(bytes).map_err(|e| {
+        let what = if e.is_data() { "" } else { "not JSON: " };
+        format!("is not a {kind}: {what}{e}")
+    })?;
+    let version = if *key == REPORT.key { versioned.schema_version } else { versioned.evidence_version };
+    match version.map(|version| version.as_u64().ok_or(version)) {
+        Some(Ok(version)) if version <= u64::from(*known) => {}
+        Some(Ok(version)) => {
+            return Err(format!(
+                "has {key} {version}, and this ccsmoke reads up to {known}: use the ccsmoke that wrote it, or a newer one"
+            ));
+        }
+        Some(Err(other)) => return Err(format!("is not a {kind}: its {key} is no number but {}", kind_of(&other))),
+        None => return Err(format!("is not a {kind}: it has no {key}")),
+    }
+    serde_json::from_slice(bytes).map_err(|e| format!("is not a {kind}: {e}"))
+}
+
+fn kind_of(value: &serde_json::Value) -> &'static str {
+    match value {
+        serde_json::Value::Null => "null",
+        serde_json::Value::Bool(_) => "true or false",
+        serde_json::Value::Number(_) => "not a whole one",
+        serde_json::Value::String(_) => "a text",
+        serde_json::Value::Array(_) => "a list",
+        serde_json::Value::Object(_) => "an object",
+    }
+}
+
+/// Reads a regular file that is not larger than so many bytes; of another one nothing is kept.
+pub(super) fn read_bounded(path: &Path, max_bytes: u64) -> Result<Vec<u8>, StoreError> {
+    let advice = "give a report (results/ccsmoke-matrix-….json), an evidence file, or the results folder";
+    let unreadable = |e| io_error(path, "cannot be read", advice)(e);
+    let content = |message: String| StoreError::Content { path: path.display().to_string(), message };
+    // Before it is opened: opening a pipe waits for somebody who writes.
+    let facts = std::fs::metadata(path).map_err(unreadable)?;
+    if facts.is_dir() {
+        return Err(unreadable(io::ErrorKind::IsADirectory.into()));
+    }
+    if !facts.is_file() {
+        return Err(content("is not a regular file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    if facts.len() <= max_bytes {
+        // It may grow meanwhile.
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        file.take(max_bytes + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    }
+    if facts.len().max(bytes.len() as u64) > max_bytes {
+        return Err(content(format!(
+            "is larger than {} MB; no run of ccsmoke writes such a file, and it was not read",
+            max_bytes >> 20
+        )));
+    }
+    Ok(bytes)
 }
 
 /// JSON with sorted keys, two spaces of indent and a newline at the end.
@@ -177,6 +277,7 @@ fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, StoreError> 
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let write = || -> io::Result<()> {
         let folder = path.parent().ok_or_else(|| io::Error::other("has no folder"))?;
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let mut file = tempfile::Builder::new()
             .prefix(".ccsmoke-")
             .suffix(".tmp")

@@ -1,13 +1,18 @@
-//! The matrix for a terminal: what works and what does not at a glance, then what is wrong with each failed cell.
+//! The matrix for a terminal: what works and what does not at a glance, then the causes, then what is wrong with the failed
+//! cells.
 //!
 //! Everything that came from outside is printed without control characters, so that it can neither colour nor move nor
 //! command the terminal.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
-use console::Style;
+use console::{Style, measure_text_width};
 
+use super::cause::{Explained, causes};
+use super::grid::Grid;
+pub use super::text::printable;
+use super::text::{clipped, counted, folded};
 use super::{MatrixReport, OutcomeRow};
 use crate::finding::Severity;
 use crate::verdict::Outcome;
@@ -22,31 +27,66 @@ pub enum Colours {
 }
 
 impl Colours {
-    fn style(self, style: Style) -> Style {
+    pub(super) fn style(self, style: Style) -> Style {
         style.force_styling(self == Self::On)
     }
 }
 
+/// What is written on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Screen {
+    /// With or without colours.
+    pub colours: Colours,
+    /// How many columns a line may have; `None` where a line has no end, as in a file.
+    pub columns: Option<usize>,
+}
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Of every cause a few cells.
+    Brief,
+    /// Every failed cell, its attempts, and the end of what was printed and logged.
+    Full,
+}
+
+/// How many cells of a cause are shown in brief.
+const SHOWN: usize = 5;
+
+/// The widest that a column of the matrix gets.
+const WIDEST_COLUMN: usize = 40;
+
 /// The report as text, ending with a newline. `path` is where it was written.
-pub fn render(report: &MatrixReport, path: &str, colours: Colours) -> String {
+pub fn render(report: &MatrixReport, path: &str, screen: Screen, detail: Detail) -> String {
     let mut out = String::new();
     if !report.outcomes.is_empty() {
-        grid(&mut out, report, colours);
+        matrix(&mut out, report, screen);
     }
-    for row in report.outcomes.iter().filter(|r| r.outcome != Outcome::Passed || worth_telling(r)) {
-        cell(&mut out, row, path, colours);
+    let causes = causes(report);
+    let red: usize = causes.iter().map(|cause| cause.rows.len()).sum();
+    if red > 1 {
+        let _ = writeln!(out, "{} of {}", counted(causes.len(), "cause"), counted(red, "cell that did not pass"));
+        for cause in &causes {
+            explained(&mut out, cause, screen);
+        }
+        out.push('\n');
     }
-    totals(&mut out, report, colours);
+    for cause in &causes {
+        some(&mut out, &cause.rows, "with this cause", path, screen, detail);
+    }
+    let told: Vec<&OutcomeRow> = report.outcomes.iter().filter(|row| worth_telling(row)).collect();
+    some(&mut out, &told, "that passed with something to tell", path, screen, detail);
+    totals(&mut out, report, screen.colours);
     let _ = writeln!(out, "report {}", printable(path));
     out
 }
 
 /// Whether a passed cell has findings to be shown.
 fn worth_telling(row: &OutcomeRow) -> bool {
-    !row.findings.is_empty() || row.attempts.len() > 1
+    row.outcome == Outcome::Passed && (!row.findings.is_empty() || row.attempts.len() > 1)
 }
 
-fn symbol(outcome: Outcome, colours: Colours) -> String {
+pub(super) fn symbol(outcome: Outcome, colours: Colours) -> String {
     let (sign, style) = match outcome {
         Outcome::Passed => ("✓", Style::new().green()),
         Outcome::Failed => ("✗", Style::new().red().bold()),
@@ -55,77 +95,185 @@ fn symbol(outcome: Outcome, colours: Colours) -> String {
     colours.style(style).apply_to(sign).to_string()
 }
 
-/// Features down, models and client versions across.
-fn grid(out: &mut String, report: &MatrixReport, colours: Colours) {
-    let mut columns: Vec<(&str, &str)> = Vec::new();
-    let mut lines: Vec<&str> = Vec::new();
-    let mut cells: BTreeMap<(&str, (&str, &str)), &OutcomeRow> = BTreeMap::new();
-    for row in &report.outcomes {
-        let column = (row.full_model.as_str(), row.cli_version.as_str());
-        if !columns.contains(&column) {
-            columns.push(column);
-        }
-        if !lines.contains(&row.feature.as_str()) {
-            lines.push(&row.feature);
-        }
-        cells.insert((&row.feature, column), row);
-    }
-    let first = lines.iter().map(|l| l.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = columns.iter().map(|(m, v)| console::measure_text_width(m).max(v.len()).max(26)).collect();
-    for (pick, name) in [(0, ""), (1, "claude")] {
-        let _ = write!(out, "{name:<first$}");
-        for (column, width) in columns.iter().zip(&widths) {
-            let head = printable(if pick == 0 { column.0 } else { column.1 });
-            let _ = write!(out, "  {head:<width$}");
-        }
-        trim_line(out);
-    }
-    for line in lines {
-        let _ = write!(out, "{line:<first$}");
-        for (column, width) in columns.iter().zip(&widths) {
-            let Some(row) = cells.get(&(line, *column)) else {
-                let _ = write!(out, "  {:<width$}", "·");
+/// Features down, targets with models and client versions across. What does not fit beside the first columns stands below them.
+fn matrix(out: &mut String, report: &MatrixReport, screen: Screen) {
+    let grid = Grid::of(report);
+    let heads: Vec<[String; 3]> = grid
+        .columns
+        .iter()
+        .map(|column| [column.name(), column.cli_version.to_owned(), column.gateway_version.unwrap_or("").to_owned()])
+        .map(|head| head.map(|text| clipped(&printable(&text), WIDEST_COLUMN)))
+        .collect();
+    let cell = |line, column| {
+        grid.cell(line, column).map_or(("·".to_owned(), String::new()), |row| face(row, screen.colours))
+    };
+    let width = |column: usize| {
+        let cells = (0..grid.features.len()).map(|line| measure_text_width(&cell(line, column).1) + 2);
+        heads[column].iter().map(|text| measure_text_width(text)).chain(cells).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+    let features: Vec<String> = grid.features.iter().map(|f| clipped(&printable(f), WIDEST_COLUMN)).collect();
+    let first = features.iter().map(|f| measure_text_width(f)).chain(["claude".len()]).max().unwrap_or(0);
+    let mut from = 0;
+    while from < heads.len() {
+        let shown = from..from + fitting(&widths[from..], first, screen.columns);
+        for (pick, name) in [(0, ""), (1, "claude"), (2, "gateway")] {
+            if pick == 2 && heads[shown.clone()].iter().all(|head| head[2].is_empty()) {
                 continue;
-            };
-            let text = match row.outcome {
-                Outcome::Passed => format!("{:>6.2} s", row.duration_s),
-                _ => row.classification.to_string(),
-            };
-            let _ = write!(out, "  {} {text:<1$}", symbol(row.outcome, colours), width.saturating_sub(2));
+            }
+            let mut line = padded(name, first);
+            for column in shown.clone() {
+                line.push_str("  ");
+                line.push_str(&padded(&heads[column][pick], widths[column]));
+            }
+            push_trimmed(out, &line);
         }
-        trim_line(out);
+        for (at, feature) in features.iter().enumerate() {
+            let mut line = padded(feature, first);
+            for column in shown.clone() {
+                let (sign, text) = cell(at, column);
+                let _ = write!(line, "  {sign} {}", padded(&text, widths[column].saturating_sub(2)));
+            }
+            push_trimmed(out, &line);
+        }
+        out.push('\n');
+        from = shown.end;
     }
+}
+
+/// A cell of the matrix: its sign and its words.
+fn face(row: &OutcomeRow, colours: Colours) -> (String, String) {
+    let text = match row.outcome {
+        Outcome::Passed => format!("{:>6.2} s", row.duration_s),
+        _ => row.classification.to_string(),
+    };
+    (symbol(row.outcome, colours), text)
+}
+
+/// How many of the columns fit beside the first one; one at least.
+fn fitting(widths: &[usize], first: usize, columns: Option<usize>) -> usize {
+    let Some(columns) = columns else { return widths.len() };
+    let ends = widths.iter().scan(first, |end, width| {
+        *end += 2 + width;
+        Some(*end)
+    });
+    ends.take_while(|end| *end <= columns).count().max(1)
+}
+
+/// The text with spaces up to a width.
+pub(super) fn padded(text: &str, width: usize) -> String {
+    console::pad_str(text, width, console::Alignment::Left, None).into_owned()
+}
+
+fn push_trimmed(out: &mut String, line: &str) {
+    out.push_str(line.trim_end_matches(' '));
     out.push('\n');
 }
 
-fn trim_line(out: &mut String) {
-    out.truncate(out.trim_end_matches(' ').len());
-    out.push('\n');
+/// A cause in one line, and the cells that it explains.
+fn explained(out: &mut String, explained: &Explained<'_>, screen: Screen) {
+    const LINES: usize = 3;
+    let Some(first) = explained.rows.first() else { return };
+    let place = if explained.place.is_empty() { String::new() } else { format!(" {}", explained.place) };
+    let message = explained.finding.map(|f| format!(": {}", f.message)).unwrap_or_default();
+    let head = printable(&format!("{}{place}{message}", explained.cause.words()));
+    let count = counted(explained.rows.len(), "cell");
+    let head =
+        screen.columns.map_or_else(|| head.clone(), |columns| clipped(&head, columns.saturating_sub(count.len() + 4)));
+    let bold = screen.colours.style(Style::new().bold());
+    let _ = writeln!(out, "{} {}  {head}", symbol(first.outcome, screen.colours), bold.apply_to(count));
+    let lines = folded(&printable(&places(&explained.rows)), screen.columns.map(|columns| columns.saturating_sub(4)));
+    let dim = screen.colours.style(Style::new().dim());
+    for line in lines.iter().take(LINES) {
+        let _ = writeln!(out, "    {}", dim.apply_to(line));
+    }
+    if lines.len() > LINES {
+        let _ = writeln!(out, "    {}", dim.apply_to("…"));
+    }
 }
 
-fn cell(out: &mut String, row: &OutcomeRow, report: &str, colours: Colours) {
-    let head = format!("{} {} (claude {}): {}", row.full_model, row.feature, row.cli_version, row.classification);
-    let bold = colours.style(Style::new().bold());
-    let _ = writeln!(out, "{} {}", symbol(row.outcome, colours), bold.apply_to(printable(&head)));
+/// Cells by model and feature, each model once: `scripted/sonnet: thinking, streaming; scripted/haiku: thinking`.
+pub(super) fn places(rows: &[&OutcomeRow]) -> String {
+    let versions = rows.iter().any(|row| row.cli_version != rows[0].cli_version);
+    let mut models: Vec<(String, Vec<&str>)> = Vec::new();
+    for row in rows {
+        let version = if versions { format!(" (claude {})", row.cli_version) } else { String::new() };
+        let place = format!("{}{version}", super::place_name(&row.target, &row.full_model));
+        match models.iter_mut().find(|(name, _)| *name == place) {
+            Some((_, features)) => features.push(&row.feature),
+            None => models.push((place, vec![&row.feature])),
+        }
+    }
+    models.iter().map(|(place, features)| format!("{place}: {}", features.join(", "))).collect::<Vec<_>>().join("; ")
+}
+
+/// Cells in detail, in brief only the first ones.
+fn some(out: &mut String, rows: &[&OutcomeRow], which: &str, path: &str, screen: Screen, detail: Detail) {
+    let shown = if detail == Detail::Full { rows.len() } else { SHOWN };
+    for row in rows.iter().take(shown) {
+        cell(out, row, path, screen, detail);
+    }
+    if rows.len() > shown {
+        let left = rows.len() - shown;
+        let _ = writeln!(out, "… and {left} more {which}; `ccsmoke report show --full` shows them\n");
+    }
+}
+
+/// Writes a printable text below its head, folded to the screen.
+fn paragraph(out: &mut String, indent: usize, text: &str, screen: Screen) {
+    for line in folded(text, screen.columns.map(|columns| columns.saturating_sub(indent))) {
+        let _ = writeln!(out, "{:indent$}{line}", "");
+    }
+}
+
+fn cell(out: &mut String, row: &OutcomeRow, report: &str, screen: Screen, detail: Detail) {
+    let name = super::place_name(&row.target, &row.full_model);
+    let head = format!("{name} {} (claude {}): {}", row.feature, row.cli_version, row.classification);
+    let bold = screen.colours.style(Style::new().bold());
+    let _ = writeln!(out, "{} {}", symbol(row.outcome, screen.colours), bold.apply_to(printable(&head)));
     for finding in &row.findings {
         let style = match finding.severity {
             Severity::Broken => Style::new().red(),
             Severity::Degraded => Style::new().yellow(),
             Severity::Note => Style::new().dim(),
         };
-        let head = format!("{} · {} · {}", finding.severity, finding.suspect, finding.code);
-        let _ = writeln!(out, "  {}", colours.style(style).apply_to(head));
-        let _ = writeln!(out, "    {}", printable(&finding.message));
+        let head = printable(&format!("{} · {} · {}", finding.severity, finding.suspect, finding.code));
+        let _ = writeln!(out, "  {}", screen.colours.style(style).apply_to(head));
+        paragraph(out, 4, &printable(&finding.message), screen);
         if !finding.cites.is_empty() {
-            let _ = writeln!(out, "    see {}", printable(&finding.cites.join(", ")));
+            paragraph(out, 4, &format!("see {}", printable(&finding.cites.join(", "))), screen);
         }
     }
+    let beside = |path: &str| {
+        let folder = Path::new(report).parent().unwrap_or(Path::new(""));
+        printable(&folder.join(path).to_string_lossy())
+    };
     if row.attempts.len() > 1 {
         let tries: Vec<String> = row.attempts.iter().map(|a| a.classification.to_string()).collect();
-        let _ = writeln!(out, "  attempts: {}", tries.join(", "));
+        paragraph(out, 2, &format!("attempts: {}", tries.join(", ")), screen);
     }
-    let folder = std::path::Path::new(report).parent().unwrap_or(std::path::Path::new(""));
-    let _ = writeln!(out, "  evidence {}\n", printable(&folder.join(&row.evidence_path).to_string_lossy()));
+    if detail == Detail::Full {
+        for attempt in row.attempts.iter().filter(|a| a.evidence_path != row.evidence_path) {
+            let _ = writeln!(out, "  evidence {}", beside(&attempt.evidence_path));
+        }
+    }
+    let _ = writeln!(out, "  evidence {}", beside(&row.evidence_path));
+    if detail == Detail::Full {
+        if let Some(control) = &row.control_path {
+            let _ = writeln!(out, "  control  {}", beside(control));
+        }
+        for (name, excerpt) in
+            [("stdout", &row.stdout_excerpt), ("stderr", &row.stderr_excerpt), ("log", &row.log_excerpt)]
+        {
+            if !excerpt.is_empty() {
+                let _ = writeln!(out, "  end of {name}");
+                for line in excerpt.lines() {
+                    let _ = writeln!(out, "  | {}", printable(line));
+                }
+            }
+        }
+    }
+    out.push('\n');
 }
 
 fn totals(out: &mut String, report: &MatrixReport, colours: Colours) {
@@ -148,33 +296,17 @@ fn totals(out: &mut String, report: &MatrixReport, colours: Colours) {
         parts.push("nothing ran".to_owned());
     }
     let interrupted = if report.interrupted { " (interrupted)" } else { "" };
-    let _ = writeln!(out, "{} in {:.1} s{interrupted}", parts.join(", "), report.duration_s);
-    for line in report.regressions() {
-        let _ = writeln!(out, "regression: {}", printable(&line));
+    let shard = report.plan.as_ref().and_then(|plan| plan.shard);
+    let shard = shard.map(|shard| format!(", shard {shard}")).unwrap_or_default();
+    let _ = writeln!(out, "{} in {:.1} s{shard}{interrupted}", parts.join(", "), report.duration_s);
+    let regressions: Vec<String> = report.regressions().collect();
+    for line in regressions.iter().take(LINES_OF_REGRESSIONS) {
+        let _ = writeln!(out, "regression: {}", printable(line));
+    }
+    if regressions.len() > LINES_OF_REGRESSIONS {
+        let _ = writeln!(out, "… and {} more regressions", regressions.len() - LINES_OF_REGRESSIONS);
     }
 }
 
-/// The text on one line, with control characters and characters that change the reading direction made visible.
-pub fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        let bidi = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
-        if c.is_control() || bidi || matches!(c, '\u{2028}' | '\u{2029}') {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_from_outside_can_command_the_terminal() {
-        assert_eq!(printable("a\u{1b}[2J\nb\u{9b}c\u{202e}d"), "a\\u{1b}[2J\\nb\\u{9b}c\\u{202e}d");
-        assert_eq!(printable("käse ☃"), "käse ☃");
-    }
-}
+/// So many regressions are named at the end; the causes name all of them.
+const LINES_OF_REGRESSIONS: usize = 20;

@@ -12,12 +12,14 @@ mod compare;
 mod config;
 mod floors;
 mod gateway;
+mod html;
 #[cfg(feature = "live")]
 mod live;
 mod probe_files;
 mod process;
 mod provider;
 mod provider_openai;
+mod reports;
 mod rules;
 mod scripted;
 mod support;

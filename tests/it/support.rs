@@ -1,5 +1,7 @@
 //! What several subjects of the tests need: running `ccsmoke` as a person would.
 
+pub(crate) mod reports;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -8,7 +10,7 @@ use serde_json::Value;
 /// The program under test, with a quiet terminal.
 pub(crate) fn ccsmoke() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ccsmoke"));
-    command.env("NO_COLOR", "1").current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.env("NO_COLOR", "1").env_remove("COLUMNS").current_dir(env!("CARGO_MANIFEST_DIR"));
     command
 }
 

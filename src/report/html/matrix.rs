@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use crate::finding::Finding;
-use crate::report::causes::deciding;
 use crate::report::{MatrixReport, OutcomeRow};
 use crate::verdict::{Classification, Outcome};
 
@@ -13,8 +12,6 @@ pub(super) struct Cell<'r> {
     pub(super) id: String,
     /// The report's row.
     pub(super) row: &'r OutcomeRow,
-    /// The finding that decided it.
-    pub(super) deciding: Option<&'r Finding>,
 }
 
 impl<'r> Cell<'r> {
@@ -33,9 +30,14 @@ impl<'r> Cell<'r> {
         sign(self.row.classification)
     }
 
+    /// The finding that decided that it did not pass.
+    fn deciding(&self) -> Option<&'r Finding> {
+        self.row.deciding().filter(|_| !self.passed())
+    }
+
     /// Who did it, if anybody did.
     pub(super) fn suspect(&self) -> String {
-        self.deciding.map(|f| f.suspect.to_string()).unwrap_or_default()
+        self.deciding().map(|f| f.suspect.to_string()).unwrap_or_default()
     }
 
     /// Whether it passed, or failed, only after an attempt that ended otherwise.
@@ -78,7 +80,7 @@ impl<'r> Cell<'r> {
     /// The cell in a sentence.
     pub(super) fn sentence(&self) -> String {
         let row = self.row;
-        let why = self.deciding.map(|f| format!(", {}: {}", f.suspect, f.code)).unwrap_or_default();
+        let why = self.deciding().map(|f| format!(", {}: {}", f.suspect, f.code)).unwrap_or_default();
         let flaky = if self.flaky() { ", attempts differ" } else { "" };
         format!(
             "{} on {}, claude {}: {}{why}{flaky}",
@@ -115,7 +117,7 @@ pub(super) fn cells(report: &MatrixReport) -> Vec<Cell<'_>> {
         let slug = slug(row);
         let nth = taken.entry(slug.clone()).and_modify(|n| *n += 1).or_insert(1);
         let id = if *nth == 1 { format!("cell-{slug}") } else { format!("cell-{slug}~{nth}") };
-        Cell { id, row, deciding: deciding(row) }
+        Cell { id, row }
     };
     report.outcomes.iter().map(cell).collect()
 }

@@ -5,11 +5,13 @@
 
 mod details;
 mod matrix;
+mod plot;
 mod scale;
 mod sides;
 mod source;
 mod text;
 mod timeline;
+pub mod trend;
 
 use std::collections::BTreeMap;
 
@@ -19,10 +21,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::causes::{Cause, causes};
+use super::cause::{Explained, causes};
 use super::{MatrixReport, OutcomeRow};
 use crate::rules::rule;
-use crate::verdict::Outcome;
+use crate::verdict::{Classification, Outcome};
 use details::details;
 use matrix::{Cell, Matrix};
 use scale::{PAGE_BYTES, Scale};
@@ -53,9 +55,11 @@ struct Page<'r> {
 
 /// One cause as a line.
 struct CauseLine<'r> {
-    cause: Cause<'r>,
+    cause: Explained<'r>,
     /// What the code means.
     name: &'static str,
+    /// The class of its first cell.
+    class: &'static str,
     /// The sign of its class.
     sign: &'static str,
     /// Links to the first cells.
@@ -134,19 +138,16 @@ fn target(row: &OutcomeRow) -> &str {
     if row.target.is_empty() { row.full_model.split('/').next().unwrap_or_default() } else { &row.target }
 }
 
-fn cause_line<'r>(cause: Cause<'r>, cells: &'r [Cell<'r>]) -> CauseLine<'r> {
-    let name = match cause.finding {
-        Some(finding) => rule(&finding.code).map_or("", |rule| rule.name),
-        None => "No finding says why",
-    };
-    let link = |i: &usize| {
-        let cell = &cells[*i];
-        (cell.id.as_str(), format!("{} · {}", cell.row.feature, cell.row.model))
-    };
+fn cause_line<'r>(cause: Explained<'r>, cells: &'r [Cell<'r>]) -> CauseLine<'r> {
+    // The rows are the report's own, so they are found by where they stand.
+    let cell = |row: &&OutcomeRow| cells.iter().find(|cell| std::ptr::eq(cell.row, *row));
+    let named = cause.rows.iter().take(NAMED_CELLS).filter_map(cell);
+    let class = cause.rows.first().map_or(Classification::Passed, |row| row.classification);
     CauseLine {
-        name,
-        sign: matrix::sign(cause.classification),
-        cells: cause.cells.iter().take(NAMED_CELLS).map(link).collect(),
+        name: rule(&cause.cause.code).map_or("Decided by the text alone", |rule| rule.name),
+        class: class.as_str(),
+        sign: matrix::sign(class),
+        cells: named.map(|c| (c.id.as_str(), format!("{} · {}", c.row.feature, c.row.model))).collect(),
         cause,
     }
 }

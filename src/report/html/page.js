@@ -134,8 +134,7 @@ for (const more of document.querySelectorAll("button.more")) {
   more.addEventListener("click", () => {
     const form = byId("filters");
     form.reset();
-    if (form.elements.target) form.elements.target.value = more.dataset.target;
-    form.elements.text.value = more.dataset.text;
+    form.elements.text.value = `${more.dataset.text} ${more.dataset.target}`;
     filter();
     byId("matrix").scrollIntoView();
     current?.focus();

@@ -1,0 +1,112 @@
+//! The report as `JUnit` XML: a suite for each target, a case for each cell. What came from outside is text in it, with control
+//! characters shown; the library escapes the rest.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestRerun, TestSuite};
+
+use super::text::{printable, visible};
+use super::{Attempt, MatrixReport, OutcomeRow};
+use crate::verdict::Outcome;
+
+/// How many characters of a text are attached.
+const ATTACHED: usize = 2400;
+
+/// The report as a `JUnit` XML document.
+///
+/// Attempts before the last are reruns; a cell that passed after one that did not is flaky.
+///
+/// # Errors
+/// The XML cannot be written, which writing to memory rules out.
+pub fn render(report: &MatrixReport) -> Result<String, SerializeError> {
+    let mut document = Report::new("ccsmoke");
+    document.set_time(duration(report.duration_s));
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut suites: Vec<TestSuite> = Vec::new();
+    for row in &report.outcomes {
+        let place = *places.entry(&row.target).or_insert_with(|| {
+            let mut suite = TestSuite::new(printable(if row.target.is_empty() { &report.target } else { &row.target }));
+            for (name, value) in [("ccsmoke", &report.ccsmoke_version), ("started_at", &report.started_at)] {
+                suite.add_property((name, printable(value).as_str()));
+            }
+            suites.push(suite);
+            suites.len() - 1
+        });
+        suites[place].add_test_case(case(row));
+    }
+    for suite in &mut suites {
+        suite.set_time(suite.test_cases.iter().filter_map(|case| case.time).sum());
+    }
+    document.add_test_suites(suites);
+    document.to_string()
+}
+
+fn case(row: &OutcomeRow) -> TestCase {
+    let before = row.attempts.len().saturating_sub(1);
+    let mut status = match row.outcome {
+        Outcome::Passed => TestCaseStatus::success(),
+        Outcome::Skipped => TestCaseStatus::skipped(),
+        Outcome::Failed => {
+            let kind = if row.classification.is_regression() { NonSuccessKind::Failure } else { NonSuccessKind::Error };
+            TestCaseStatus::non_success(kind)
+        }
+    };
+    if row.outcome != Outcome::Passed {
+        let message = row.deciding().map_or(&row.text_verdict.rule, |finding| &finding.message);
+        status.set_message(attached(&printable(message)));
+        status.set_type(row.classification.as_str());
+        status.set_description(description(row));
+    }
+    if row.outcome != Outcome::Skipped {
+        status.add_reruns(row.attempts.iter().take(before).enumerate().map(rerun));
+    }
+    let mut case = TestCase::new(printable(&row.feature), status);
+    case.set_classname(printable(&format!("{} claude-{}", row.full_model, row.cli_version)));
+    case.set_time(duration(row.duration_s));
+    for (name, value) in [("evidence", Some(&row.evidence_path)), ("gateway_version", row.gateway_version.as_ref())] {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            case.add_property((name, printable(value).as_str()));
+        }
+    }
+    if row.outcome != Outcome::Passed {
+        case.set_system_out(attached(&visible(&row.stdout_excerpt)));
+        case.set_system_err(attached(&visible(&row.stderr_excerpt)));
+    }
+    case
+}
+
+/// The findings, a paragraph each, and where the evidence is.
+fn description(row: &OutcomeRow) -> String {
+    let findings = row.findings.iter().map(|finding| {
+        let cites =
+            if finding.cites.is_empty() { String::new() } else { format!("\n  see {}", finding.cites.join(", ")) };
+        let words =
+            format!("{} · {} · {}\n  {}", finding.severity, finding.suspect, finding.code, printable(&finding.message));
+        format!("{words}{}", visible(&cites))
+    });
+    let evidence = format!("evidence {}", printable(&row.evidence_path));
+    attached(&findings.chain([evidence]).collect::<Vec<_>>().join("\n"))
+}
+
+fn rerun((i, attempt): (usize, &Attempt)) -> TestRerun {
+    let kind = if attempt.classification.is_regression() { NonSuccessKind::Failure } else { NonSuccessKind::Error };
+    let mut rerun = TestRerun::new(kind);
+    rerun.set_type(attempt.classification.as_str());
+    rerun.set_message(format!("attempt {}: {}", i + 1, attempt.classification));
+    rerun.set_time(duration(attempt.duration_s));
+    rerun.set_description(format!("evidence {}", printable(&attempt.evidence_path)));
+    rerun
+}
+
+fn attached(text: &str) -> String {
+    match text.char_indices().nth(ATTACHED) {
+        Some((end, _)) => format!("{}\n… (cut)", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// A report's number of seconds may be any number.
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
