@@ -1,4 +1,5 @@
-//! Speed of what every cell goes through: the tap, the event stream parser, the judgement, redaction, and the log delta.
+//! Speed of what every cell goes through: the tap, the event stream parser, the judgement, redaction, and the log delta; and of
+//! reading the history of many nights.
 //!
 //! The machine is shared and noisy: compare figures of one run with each other. `tap/direct` is the same exchange without the tap,
 //! and `log_delta/1 GB` has to cost what `log_delta/empty` costs.
@@ -19,6 +20,7 @@ use ccsmoke::log_delta::{LogMark, Wait};
 use ccsmoke::probe::Vars;
 use ccsmoke::probes::ProbeSet;
 use ccsmoke::redact::Redactor;
+use ccsmoke::report::trend::read::read;
 use ccsmoke::sse;
 use ccsmoke::tap::{Access, Credentials, Tap, TapConfig, Upstream, cell_token};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -199,9 +201,31 @@ fn tap(c: &mut Criterion) {
     }
 }
 
+/// The history of 10,000 nights: the sample report under as many names.
+fn history(c: &mut Criterion) {
+    let sample = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/results/sample")).expect("the sample folder");
+    let mut reports = sample.map(|entry| entry.expect("an entry").path());
+    let report = reports.find(|path| path.extension().is_some_and(|e| e == "json")).expect("the sample report");
+    let folder = tempfile::tempdir().expect("a folder");
+    let files: Vec<_> = (0..10_000).map(|i| folder.path().join(format!("ccsmoke-matrix-main-{i}.json"))).collect();
+    for file in &files {
+        std::os::unix::fs::symlink(&report, file).expect("a link");
+    }
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut group = c.benchmark_group("history");
+    group.sample_size(10).throughput(Throughput::Elements(files.len() as u64));
+    group.bench_function("10,000 reports", |b| {
+        b.iter(|| {
+            let trend = read(black_box(&files), threads);
+            assert_eq!((trend.nights.len(), trend.skipped.len()), (files.len(), 0));
+        });
+    });
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    targets = parsing, judging, log_delta, tap
+    targets = parsing, judging, log_delta, tap, history
 }
 criterion_main!(benches);

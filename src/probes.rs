@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use bytes::Bytes;
+
 use crate::file_error::FileError;
 use crate::probe::Probe;
 use crate::text_rules::TextRules;
@@ -90,5 +92,5 @@ impl ProbeSet {
 /// SHA-256 of a file's text, in hex.
 pub fn sha256(text: &str) -> String {
     use sha2::Digest as _;
-    sha2::Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", Bytes::copy_from_slice(&sha2::Sha256::digest(text)))
 }

@@ -50,7 +50,7 @@ impl BaselineArgs {
         let mut report = read_report(path).map_err(store_failure)?;
         let diff = known.map(|known| Diff::of(known, &report));
         if let Some(diff) = diff.as_ref().filter(|_| format == Format::Human) {
-            to_stdout(&format!("\n{}", diff::terminal::render(diff, world.screen())))?;
+            to_stdout(&format!("\n{}", diff::terminal::render(diff, &path.to_string_lossy(), world.screen())))?;
         }
         if report.outcomes.iter().all(|row| row.outcome == Outcome::Skipped) {
             return Ok(Exit::Nothing);

@@ -203,10 +203,10 @@ fn json<T: serde::Serialize>(value: &T) -> Result<String, Failure> {
 
 fn compare(args: &DiffArgs, world: &World) -> Result<Exit, Failure> {
     let (_, old) = read(&args.old, &args.results)?;
-    let (_, new) = read(&args.new, &args.results)?;
+    let (path, new) = read(&args.new, &args.results)?;
     let diff = Diff::of(&old, &new);
     to_stdout(&match args.format {
-        DiffFormat::Text => diff::terminal::render(&diff, world.screen()),
+        DiffFormat::Text => diff::terminal::render(&diff, &path.to_string_lossy(), world.screen()),
         DiffFormat::Json => json(&diff)?,
         DiffFormat::Markdown => diff::markdown::render(&diff),
     })?;

@@ -172,3 +172,87 @@ impl RunLock {
         Ok(Self { _lock: Some(lock) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with these files, and these folders with evidence in them.
+    fn results(files: &[&str], folders: &[&str]) -> tempfile::TempDir {
+        let results = tempfile::tempdir().unwrap();
+        for file in files {
+            std::fs::write(results.path().join(file), "").unwrap();
+        }
+        for folder in folders {
+            std::fs::create_dir_all(results.path().join(folder).join("cell")).unwrap();
+        }
+        results
+    }
+
+    fn keep(text: &str) -> Keep {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_is_days_hours_or_a_number() {
+        assert_eq!(
+            [keep("30d"), keep("12h"), keep("7")],
+            [Keep::Seconds(2_592_000), Keep::Seconds(43_200), Keep::Newest(7)]
+        );
+        for text in ["", "0", "0d", "-1", "-1d", "d", "30 d", "1w", "99999999999999999999d", "9223372036854775807d"] {
+            assert!(text.parse::<Keep>().unwrap_err().contains("30d"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_newest_stay_and_what_is_not_ours_is_left_alone() {
+        let ours = ["ccsmoke-matrix-a-100.json", "ccsmoke-matrix-z-90.json", "ccsmoke-matrix-a-200.json"];
+        let others = [
+            "README.md",
+            "notes-50.json",
+            "ccsmoke-matrix-a-10.txt",
+            "ccsmoke-matrix-a-b.json",
+            "other-matrix-a-1.json",
+        ];
+        let folders =
+            ["ccsmoke-matrix-a-100", "ccsmoke-matrix-z-90", "sample", "ccsmoke-matrix-a-95", "ccsmoke-matrix-a-300"];
+        let results = results(&[&ours[..], &others[..]].concat(), &folders);
+        let old = |text: &str, now| beyond(results.path(), keep(text), now).unwrap();
+        assert_eq!(old("3", 0), Vec::<String>::new());
+        assert_eq!(old("2", 0), ["ccsmoke-matrix-z-90", "ccsmoke-matrix-a-95"], "with what a killed run left before");
+        assert_eq!(old("1", 0), ["ccsmoke-matrix-z-90", "ccsmoke-matrix-a-95", "ccsmoke-matrix-a-100"]);
+        assert_eq!(old("1h", 3695), ["ccsmoke-matrix-z-90"]);
+        assert_eq!(old("1h", 1_000_000).len(), 3, "the newest report stays however old it is");
+        for stem in old("1", 0) {
+            assert!(remove(results.path(), &stem).unwrap());
+        }
+        assert_eq!(newest(results.path()).unwrap().file_name().unwrap(), "ccsmoke-matrix-a-200.json");
+        let mut left: Vec<_> = std::fs::read_dir(results.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        let mut expected: Vec<&str> =
+            [&others[..], &["ccsmoke-matrix-a-200.json", "ccsmoke-matrix-a-300", "sample"]].concat();
+        expected.sort_unstable();
+        assert_eq!(left, expected);
+    }
+
+    #[test]
+    fn what_a_run_is_writing_stays_until_it_ends() {
+        let results = results(&["ccsmoke-matrix-a-200.json"], &["ccsmoke-matrix-a-100"]);
+        let running = RunLock::try_take(&results.path().join("ccsmoke-matrix-a-100")).unwrap();
+        assert_eq!(beyond(results.path(), Keep::Newest(1), 0).unwrap(), ["ccsmoke-matrix-a-100"]);
+        assert!(!remove(results.path(), "ccsmoke-matrix-a-100").unwrap());
+        assert!(results.path().join("ccsmoke-matrix-a-100/cell").exists());
+        drop(running);
+        assert!(remove(results.path(), "ccsmoke-matrix-a-100").unwrap());
+        assert!(remove(results.path(), "ccsmoke-matrix-a-100").unwrap(), "what is gone is gone");
+    }
+
+    #[test]
+    fn links_are_not_followed_when_room_is_made() {
+        let elsewhere = results(&["precious"], &[]);
+        let results = results(&["ccsmoke-matrix-a-1.json", "ccsmoke-matrix-a-200.json"], &["ccsmoke-matrix-a-1"]);
+        std::os::unix::fs::symlink(elsewhere.path(), results.path().join("ccsmoke-matrix-a-1/link")).unwrap();
+        assert!(remove(results.path(), "ccsmoke-matrix-a-1").unwrap());
+        assert!(elsewhere.path().join("precious").exists());
+    }
+}

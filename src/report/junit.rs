@@ -70,8 +70,12 @@ fn case(row: &OutcomeRow) -> TestCase {
         }
     }
     if row.outcome != Outcome::Passed {
-        case.set_system_out(attached(&visible(&row.stdout_excerpt)));
-        case.set_system_err(attached(&visible(&row.stderr_excerpt)));
+        if !row.stdout_excerpt.is_empty() {
+            case.set_system_out(attached(&visible(&row.stdout_excerpt)));
+        }
+        if !row.stderr_excerpt.is_empty() {
+            case.set_system_err(attached(&visible(&row.stderr_excerpt)));
+        }
     }
     case
 }
@@ -79,11 +83,10 @@ fn case(row: &OutcomeRow) -> TestCase {
 /// The findings, a paragraph each, and where the evidence is.
 fn description(row: &OutcomeRow) -> String {
     let findings = row.findings.iter().map(|finding| {
-        let cites =
-            if finding.cites.is_empty() { String::new() } else { format!("\n  see {}", finding.cites.join(", ")) };
-        let words =
-            format!("{} · {} · {}\n  {}", finding.severity, finding.suspect, finding.code, printable(&finding.message));
-        format!("{words}{}", visible(&cites))
+        let head = format!("{} · {} · {}", finding.severity, finding.suspect, finding.code);
+        let cites = finding.cites.join(", ");
+        let see = if cites.is_empty() { cites } else { format!("\n  see {}", printable(&cites)) };
+        format!("{}\n  {}{see}", printable(&head), printable(&finding.message))
     });
     let evidence = format!("evidence {}", printable(&row.evidence_path));
     attached(&findings.chain([evidence]).collect::<Vec<_>>().join("\n"))

@@ -188,8 +188,8 @@ fn difference(one: &MatrixReport, other: &MatrixReport) -> Option<String> {
         return Some(format!("ccsmoke {} and {}", one.ccsmoke_version, other.ccsmoke_version));
     }
     if a.cells != b.cells {
-        let (these, those): (BTreeSet<_>, BTreeSet<_>) = (a.cells.iter().collect(), b.cells.iter().collect());
-        return Some(match these.symmetric_difference(&those).next() {
+        let (ours, others): (BTreeSet<_>, BTreeSet<_>) = (a.cells.iter().collect(), b.cells.iter().collect());
+        return Some(match ours.symmetric_difference(&others).next() {
             Some(cell) => format!("only one of them has the cell {cell:?}"),
             None => "the cells stand in another order".to_owned(),
         });

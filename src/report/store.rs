@@ -200,6 +200,7 @@ fn read_versioned<T: serde::de::DeserializeOwned>(path: &Path, form: &Form) -> R
 fn parse_versioned<'a, T: Deserialize<'a>>(bytes: &'a [u8], form: &Form) -> Result<T, String> {
     /// A file of any version: what it has besides is passed over.
     #[derive(Deserialize)]
+    #[serde(expecting = "an object")]
     struct Versioned {
         schema_version: Option<serde_json::Value>,
         evidence_version: Option<serde_json::Value>,
@@ -210,28 +211,17 @@ fn parse_versioned<'a, T: Deserialize<'a>>(bytes: &'a [u8], form: &Form) -> Resu
         format!("is not a {kind}: {what}{e}")
     })?;
     let version = if *key == REPORT.key { versioned.schema_version } else { versioned.evidence_version };
-    match version.map(|version| version.as_u64().ok_or(version)) {
-        Some(Ok(version)) if version <= u64::from(*known) => {}
-        Some(Ok(version)) => {
+    match version.map(|version| version.as_u64()) {
+        Some(Some(version)) if version <= u64::from(*known) => {}
+        Some(Some(version)) => {
             return Err(format!(
                 "has {key} {version}, and this ccsmoke reads up to {known}: use the ccsmoke that wrote it, or a newer one"
             ));
         }
-        Some(Err(other)) => return Err(format!("is not a {kind}: its {key} is no number but {}", kind_of(&other))),
+        Some(None) => return Err(format!("is not a {kind}: its {key} is not a whole number")),
         None => return Err(format!("is not a {kind}: it has no {key}")),
     }
     serde_json::from_slice(bytes).map_err(|e| format!("is not a {kind}: {e}"))
-}
-
-fn kind_of(value: &serde_json::Value) -> &'static str {
-    match value {
-        serde_json::Value::Null => "null",
-        serde_json::Value::Bool(_) => "true or false",
-        serde_json::Value::Number(_) => "not a whole one",
-        serde_json::Value::String(_) => "a text",
-        serde_json::Value::Array(_) => "a list",
-        serde_json::Value::Object(_) => "an object",
-    }
 }
 
 /// Reads a regular file that is not larger than so many bytes; of another one nothing is kept.

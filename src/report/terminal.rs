@@ -65,7 +65,7 @@ pub fn render(report: &MatrixReport, path: &str, screen: Screen, detail: Detail)
     let causes = causes(report);
     let red: usize = causes.iter().map(|cause| cause.rows.len()).sum();
     if red > 1 {
-        let _ = writeln!(out, "{} of {}", counted(causes.len(), "cause"), counted(red, "cell that did not pass"));
+        let _ = writeln!(out, "{}, {red} cells that did not pass", counted(causes.len(), "cause"));
         for cause in &causes {
             explained(&mut out, cause, screen);
         }
@@ -76,7 +76,7 @@ pub fn render(report: &MatrixReport, path: &str, screen: Screen, detail: Detail)
     }
     let told: Vec<&OutcomeRow> = report.outcomes.iter().filter(|row| worth_telling(row)).collect();
     some(&mut out, &told, "that passed with something to tell", path, screen, detail);
-    totals(&mut out, report, screen.colours);
+    totals(&mut out, report, screen);
     let _ = writeln!(out, "report {}", printable(path));
     out
 }
@@ -215,12 +215,19 @@ fn some(out: &mut String, rows: &[&OutcomeRow], which: &str, path: &str, screen:
     }
     if rows.len() > shown {
         let left = rows.len() - shown;
-        let _ = writeln!(out, "… and {left} more {which}; `ccsmoke report show --full` shows them\n");
+        paragraph(out, 0, &format!("… and {left} more {which}; `ccsmoke report show --full` shows them"), screen);
+        out.push('\n');
     }
 }
 
-/// Writes a printable text below its head, folded to the screen.
-fn paragraph(out: &mut String, indent: usize, text: &str, screen: Screen) {
+/// A path that is relative to a report, as the reader can open it.
+pub(super) fn beside(report: &str, path: &str) -> String {
+    let folder = Path::new(report).parent().unwrap_or(Path::new(""));
+    printable(&folder.join(path).to_string_lossy())
+}
+
+/// Writes a printable text, folded to the screen.
+pub(super) fn paragraph(out: &mut String, indent: usize, text: &str, screen: Screen) {
     for line in folded(text, screen.columns.map(|columns| columns.saturating_sub(indent))) {
         let _ = writeln!(out, "{:indent$}{line}", "");
     }
@@ -230,7 +237,11 @@ fn cell(out: &mut String, row: &OutcomeRow, report: &str, screen: Screen, detail
     let name = super::place_name(&row.target, &row.full_model);
     let head = format!("{name} {} (claude {}): {}", row.feature, row.cli_version, row.classification);
     let bold = screen.colours.style(Style::new().bold());
-    let _ = writeln!(out, "{} {}", symbol(row.outcome, screen.colours), bold.apply_to(printable(&head)));
+    let lines = folded(&printable(&head), screen.columns.map(|columns| columns.saturating_sub(2)));
+    for (i, line) in lines.iter().enumerate() {
+        let sign = if i == 0 { symbol(row.outcome, screen.colours) } else { " ".to_owned() };
+        let _ = writeln!(out, "{sign} {}", bold.apply_to(line));
+    }
     for finding in &row.findings {
         let style = match finding.severity {
             Severity::Broken => Style::new().red(),
@@ -244,23 +255,19 @@ fn cell(out: &mut String, row: &OutcomeRow, report: &str, screen: Screen, detail
             paragraph(out, 4, &format!("see {}", printable(&finding.cites.join(", "))), screen);
         }
     }
-    let beside = |path: &str| {
-        let folder = Path::new(report).parent().unwrap_or(Path::new(""));
-        printable(&folder.join(path).to_string_lossy())
-    };
     if row.attempts.len() > 1 {
         let tries: Vec<String> = row.attempts.iter().map(|a| a.classification.to_string()).collect();
         paragraph(out, 2, &format!("attempts: {}", tries.join(", ")), screen);
     }
     if detail == Detail::Full {
         for attempt in row.attempts.iter().filter(|a| a.evidence_path != row.evidence_path) {
-            let _ = writeln!(out, "  evidence {}", beside(&attempt.evidence_path));
+            let _ = writeln!(out, "  evidence {}", beside(report, &attempt.evidence_path));
         }
     }
-    let _ = writeln!(out, "  evidence {}", beside(&row.evidence_path));
+    let _ = writeln!(out, "  evidence {}", beside(report, &row.evidence_path));
     if detail == Detail::Full {
         if let Some(control) = &row.control_path {
-            let _ = writeln!(out, "  control  {}", beside(control));
+            let _ = writeln!(out, "  control  {}", beside(report, control));
         }
         for (name, excerpt) in
             [("stdout", &row.stdout_excerpt), ("stderr", &row.stderr_excerpt), ("log", &row.log_excerpt)]
@@ -276,7 +283,7 @@ fn cell(out: &mut String, row: &OutcomeRow, report: &str, screen: Screen, detail
     out.push('\n');
 }
 
-fn totals(out: &mut String, report: &MatrixReport, colours: Colours) {
+fn totals(out: &mut String, report: &MatrixReport, screen: Screen) {
     let count = |outcome: Outcome| report.outcomes.iter().filter(|r| r.outcome == outcome).count();
     let mut parts = Vec::new();
     for (outcome, style) in [
@@ -286,7 +293,7 @@ fn totals(out: &mut String, report: &MatrixReport, colours: Colours) {
     ] {
         let n = count(outcome);
         if n > 0 {
-            parts.push(colours.style(style).apply_to(format!("{n} {outcome}")).to_string());
+            parts.push(screen.colours.style(style).apply_to(format!("{n} {outcome}")).to_string());
         }
     }
     if !report.not_run.is_empty() {
@@ -301,7 +308,7 @@ fn totals(out: &mut String, report: &MatrixReport, colours: Colours) {
     let _ = writeln!(out, "{} in {:.1} s{shard}{interrupted}", parts.join(", "), report.duration_s);
     let regressions: Vec<String> = report.regressions().collect();
     for line in regressions.iter().take(LINES_OF_REGRESSIONS) {
-        let _ = writeln!(out, "regression: {}", printable(line));
+        paragraph(out, 0, &format!("regression: {}", printable(line)), screen);
     }
     if regressions.len() > LINES_OF_REGRESSIONS {
         let _ = writeln!(out, "… and {} more regressions", regressions.len() - LINES_OF_REGRESSIONS);

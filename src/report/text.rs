@@ -44,7 +44,8 @@ pub fn folded(text: &str, columns: Option<usize>) -> Vec<String> {
     let mut used = 0;
     for word in text.split(' ') {
         let width = measure_text_width(word);
-        if used > 0 && used + 1 + width > columns {
+        // A line of CI's log that begins with two colons is a command to the runner: no line may begin so by being folded.
+        if used > 0 && used + 1 + width > columns && !word.starts_with("::") {
             lines.push(String::new());
             used = 0;
         }
@@ -83,6 +84,7 @@ mod tests {
         assert_eq!(folded("incomprehensibilities are long", Some(7)), ["incomprehensibilities", "are", "long"]);
         assert_eq!(folded("one two", None), ["one two"]);
         assert_eq!(folded("", Some(7)), [""]);
+        assert_eq!(folded("one two ::error::x y", Some(7)), ["one two ::error::x", "y"]);
         assert_eq!(clipped("one two", 5), "one …");
     }
 }

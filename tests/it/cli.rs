@@ -7,4 +7,6 @@ mod judging;
 mod misbehaviour;
 mod redaction;
 mod report_form;
+mod reports;
+mod shards;
 mod stand_in;

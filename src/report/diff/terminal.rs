@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use console::Style;
 
 use super::{CellChange, ChangeKind, Diff};
-use crate::report::terminal::Screen;
-use crate::report::text::{counted, folded, printable};
+use crate::report::terminal::{Screen, beside, paragraph};
+use crate::report::text::{counted, printable};
 
-/// The comparison as text, ending with a newline.
-pub fn render(diff: &Diff, screen: Screen) -> String {
+/// The comparison as text, ending with a newline. `new` is where the new report stands.
+pub fn render(diff: &Diff, new: &str, screen: Screen) -> String {
     let mut out = String::new();
     for kind in ChangeKind::ALL {
         let cells: Vec<&CellChange> = diff.of_kind(kind).collect();
@@ -24,7 +24,7 @@ pub fn render(diff: &Diff, screen: Screen) -> String {
         let head = format!("{}: {}", kind.words(), counted(cells.len(), "cell"));
         let _ = writeln!(out, "{}", screen.colours.style(style).apply_to(head));
         for cell in cells {
-            change(&mut out, cell, screen);
+            change(&mut out, cell, new, screen);
         }
     }
     if !diff.changes.is_empty() {
@@ -33,7 +33,7 @@ pub fn render(diff: &Diff, screen: Screen) -> String {
             paragraph(&mut out, 2, &change.words(), screen);
         }
     }
-    let _ = writeln!(out, "{}", summary(diff));
+    paragraph(&mut out, 0, &summary(diff), screen);
     out
 }
 
@@ -72,7 +72,7 @@ impl CellChange {
     }
 }
 
-fn change(out: &mut String, cell: &CellChange, screen: Screen) {
+fn change(out: &mut String, cell: &CellChange, new: &str, screen: Screen) {
     let bold = screen.colours.style(Style::new().bold());
     let _ = writeln!(out, "  {}", bold.apply_to(printable(&cell.cell)));
     let causes = cell.causes();
@@ -84,13 +84,7 @@ fn change(out: &mut String, cell: &CellChange, screen: Screen) {
             paragraph(out, 4, &printable(&cell.message), screen);
         }
         if !cell.evidence_path.is_empty() {
-            let _ = writeln!(out, "    evidence {}", printable(&cell.evidence_path));
+            let _ = writeln!(out, "    evidence {}", beside(new, &cell.evidence_path));
         }
-    }
-}
-
-fn paragraph(out: &mut String, indent: usize, text: &str, screen: Screen) {
-    for line in folded(text, screen.columns.map(|columns| columns.saturating_sub(indent))) {
-        let _ = writeln!(out, "{:indent$}{line}", "");
     }
 }

@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::{Reduced, SkippedFile, Trend};
 use crate::report::store::read_reduced;
 
+/// Reports by their files, and files that are none.
+type Files = (Vec<(String, Reduced)>, Vec<SkippedFile>);
+
 /// The history that these files tell, read by so many threads. A file that cannot be read is named in it and left out.
 pub fn read(files: &[PathBuf], threads: usize) -> Trend {
     let next = AtomicUsize::new(0);
-    let read: Mutex<(Vec<(String, Reduced)>, Vec<SkippedFile>)> = Mutex::default();
+    let read: Mutex<Files> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..threads.clamp(1, files.len().max(1)) {
             scope.spawn(|| {

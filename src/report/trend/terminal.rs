@@ -22,7 +22,7 @@ pub fn render(trend: &Trend, last: usize, screen: Screen) -> String {
     let last = screen.columns.map_or(last, |columns| last.min(columns.saturating_sub(beside).max(4)));
     let shown = trend.nights.len().min(last);
     if !trend.cells.is_empty() {
-        let head = format!("{}  {}  {NUMBERS}", padded("", widest), padded("nights", shown));
+        let head = format!("{}  {}  {NUMBERS}", padded("", widest), padded(NIGHTS, shown));
         let _ = writeln!(out, "{}", head.trim_end());
     }
     let first = trend.nights.len() - shown;
@@ -32,13 +32,16 @@ pub fn render(trend: &Trend, last: usize, screen: Screen) -> String {
     nights(&mut out, trend, first, screen);
     for file in &trend.skipped {
         let lines: Vec<String> = file.why.lines().map(|line| printable(line.trim())).collect();
-        for (i, line) in folded(&format!("left out: {}", lines.join("; ")), screen.columns).iter().enumerate() {
+        for (i, line) in folded(&format!("left out: {}", lines.join(" ")), screen.columns).iter().enumerate() {
             let indent = if i == 0 { "" } else { "  " };
             let _ = writeln!(out, "{indent}{line}");
         }
     }
     out
 }
+
+/// The head of the outcomes.
+const NIGHTS: &str = "nights";
 
 /// The heads of the columns with numbers.
 const NUMBERS: &str = "flake  typical     last      cost";
@@ -64,7 +67,7 @@ fn line(out: &mut String, trend: &Trend, cell: &CellTrend, name: (&str, usize), 
     let cost = cell.points.iter().rev().find_map(|point| point.cost_usd);
     let cost = cost.map_or_else(|| "-".to_owned(), |cost| format!("${cost:.4}"));
     let flake = format!("{:.0} %", cell.flake_rate() * 100.0);
-    let signs = if measure_text_width(&signs) < "nights".len() { padded(&signs, "nights".len()) } else { signs };
+    let signs = padded(&signs, (trend.nights.len() - first).max(NIGHTS.len()));
     let _ = writeln!(out, "{}  {signs}  {flake:>5}  {typical:>7}  {last:>7}  {cost:>8}", padded(name.0, name.1));
     if let Some(broken) = cell.broken() {
         let since = &trend.nights[broken.since.night];

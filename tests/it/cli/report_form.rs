@@ -32,6 +32,15 @@ fn shape(path: &str, value: &Value, out: &mut Vec<String>) {
     out.push(format!("{path}: {kind}"));
 }
 
+/// The shape of a report, a line each, sorted.
+fn form(report: &Value) -> String {
+    let mut lines = Vec::new();
+    shape("", report, &mut lines);
+    lines.sort();
+    lines.dedup();
+    lines.join("\n")
+}
+
 /// A run of two models with a client that prints more than an excerpt holds.
 fn run() -> StandIn {
     let place = StandIn::claude("head -c 3000 /dev/zero | tr '\\0' x; echo ü >&2; exit 7");
@@ -48,11 +57,7 @@ fn a_report_has_the_documented_fields_sorted_and_indented() {
     assert_eq!(serde_json::to_string_pretty(&report).unwrap() + "\n", text);
     assert!(text.contains('ü'), "text is UTF-8 and not escaped");
     assert!(!text.contains(place.path("").to_str().unwrap()), "no path of this machine");
-    let mut lines = Vec::new();
-    shape("", &report, &mut lines);
-    lines.sort();
-    lines.dedup();
-    insta::assert_snapshot!(lines.join("\n"), @r#"
+    insta::assert_snapshot!(form(&report), @r#"
     .ccsmoke_version: text
     .cli: list
     .cli[].sha256: text
@@ -130,6 +135,13 @@ fn a_report_has_the_documented_fields_sorted_and_indented() {
     .outcomes[].usage.output_tokens: integer
     .outcomes[].usage: object
     .outcomes[]: object
+    .plan.cells: list
+    .plan.cells[]: text
+    .plan.probes.basic_text: text
+    .plan.probes: object
+    .plan.rules: text
+    .plan.shard: null
+    .plan: object
     .schema_version: integer
     .started_at: text
     .target: text

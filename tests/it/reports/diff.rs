@@ -15,7 +15,7 @@ const SCREEN: Screen = Screen { colours: Colours::Off, columns: Some(80) };
 fn a_planted_regression_is_named_with_its_cells_its_cause_and_what_else_changed() {
     let diff = Diff::of(&first_night(), &second_night());
     assert!(diff.fails());
-    insta::assert_snapshot!(terminal::render(&diff, SCREEN));
+    insta::assert_snapshot!(terminal::render(&diff, "results/new.json", SCREEN));
     insta::assert_snapshot!(markdown::render(&diff));
     insta::assert_json_snapshot!(diff);
 }

@@ -28,14 +28,14 @@ fn nothing_unseen_leaves_in_any_format() {
         markdown::render(&bad),
         github::render(&bad),
         junit::render(&bad).unwrap(),
-        diff::terminal::render(&there, SCREEN),
-        diff::terminal::render(&back, SCREEN),
+        diff::terminal::render(&there, HOSTILE, SCREEN),
+        diff::terminal::render(&back, HOSTILE, SCREEN),
         diff::markdown::render(&there),
         diff::markdown::render(&back),
         trend::terminal::render(&trend, 30, SCREEN),
     ];
     for text in &texts {
-        assert_eq!(unseen(text), [], "{text}");
+        assert!(unseen(text).is_empty(), "{:?} in {text}", unseen(text));
     }
     // Nothing may stand at the beginning of a line that a runner would take for its own command.
     for text in texts.iter().take(2).chain(&texts[5..7]).chain(&texts[9..]) {
@@ -43,7 +43,7 @@ fn nothing_unseen_leaves_in_any_format() {
     }
     for line in texts[3].lines() {
         assert!(line.starts_with("::error title="), "{line}");
-        assert_eq!(line.matches("::").count() - line.matches("\\n::").count(), 2 + line.matches("::made up").count());
+        assert_eq!(line.matches("::error title").count(), 1, "{line}");
     }
 }
 

@@ -1,8 +1,8 @@
 //! Shards put together.
 
-use ccsmoke::report::MatrixReport;
 use ccsmoke::report::merge::{MergeError, merge};
 use ccsmoke::report::plan::Shard;
+use ccsmoke::report::{MatrixReport, OutcomeRow};
 use proptest::prelude::*;
 
 use crate::support::reports::{first_night, large};
@@ -34,7 +34,7 @@ proptest! {
         cells in 1_usize..60, count in 1_u32..9, lost in prop::collection::btree_set(0_usize..60, 0..5), turn in 0_usize..9
     ) {
         let mut whole = large(cells);
-        let lost: Vec<String> = lost.into_iter().filter_map(|i| whole.outcomes.get(i)).map(|row| row.name()).collect();
+        let lost: Vec<String> = lost.into_iter().filter_map(|i| whole.outcomes.get(i)).map(OutcomeRow::name).collect();
         whole.outcomes.retain(|row| !lost.contains(&row.name()));
         whole.not_run = whole.plan.as_ref().unwrap().cells.iter().filter(|c| lost.contains(c)).cloned().collect();
         whole.models = whole.outcomes.iter().map(|row| row.full_model.clone()).collect();

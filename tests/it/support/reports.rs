@@ -81,8 +81,9 @@ pub(crate) fn tried_twice(mut row: OutcomeRow) -> OutcomeRow {
         duration_s: 0.25,
         evidence_path: row.evidence_path.clone(),
     };
-    row.attempts.insert(0, first);
     row.evidence_path = row.evidence_path.replace("attempt-1", "attempt-2");
+    row.attempts[0].evidence_path.clone_from(&row.evidence_path);
+    row.attempts.insert(0, first);
     row
 }
 
@@ -141,7 +142,7 @@ pub(crate) fn first_night() -> MatrixReport {
 /// streaming does for one of them.
 pub(crate) fn second_night() -> MatrixReport {
     let mut night = first_night();
-    night.started_at = "2026-01-02T03:17:00Z".to_owned();
+    "2026-01-02T03:17:00Z".clone_into(&mut night.started_at);
     for row in &mut night.outcomes {
         row.gateway_version = Some("1.81.0".to_owned());
         if row.feature == "thinking" {
@@ -179,19 +180,19 @@ pub(crate) fn large(cells: usize) -> MatrixReport {
 /// A report in which every text that comes from outside is hostile.
 pub(crate) fn hostile() -> MatrixReport {
     let mut bad = row(HOSTILE, HOSTILE, HOSTILE);
-    bad.cli_version = HOSTILE.to_owned();
+    HOSTILE.clone_into(&mut bad.cli_version);
     bad.gateway_version = Some(HOSTILE.to_owned());
     for excerpt in [&mut bad.stdout_excerpt, &mut bad.stderr_excerpt, &mut bad.log_excerpt] {
-        *excerpt = HOSTILE.to_owned();
+        HOSTILE.clone_into(excerpt);
     }
     let mut bad = failed(bad, HOSTILE, Suspect::Gateway, HOSTILE);
     bad.findings[0].cites = vec![HOSTILE.to_owned()];
-    bad.evidence_path = HOSTILE.to_owned();
+    HOSTILE.clone_into(&mut bad.evidence_path);
     let mut other = bad.clone();
     other.feature = format!("{HOSTILE}2");
     let mut report = report("2026-01-01T03:17:00Z", vec![bad, other]);
     for text in [&mut report.started_at, &mut report.worker_id, &mut report.target, &mut report.ccsmoke_version] {
-        *text = HOSTILE.to_owned();
+        HOSTILE.clone_into(text);
     }
     report.not_run.push(HOSTILE.to_owned());
     report
