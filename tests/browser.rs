@@ -21,10 +21,10 @@ use std::path::{Path, PathBuf};
 
 use ccsmoke::evidence::Evidence;
 use ccsmoke::exchange::Body;
-use ccsmoke::report::MatrixReport;
 use ccsmoke::report::html::{Beside, EvidenceSource, page};
 use ccsmoke::report::store::read_report;
 use ccsmoke::report::trend::{Reduced, SkippedFile, Trend};
+use ccsmoke::report::{MatrixReport, OutcomeRow};
 use ccsmoke::verdict::{Classification, Outcome};
 use chromium::Browser;
 use libtest_mimic::{Arguments, Trial};
@@ -114,11 +114,8 @@ fn shows_the_report(program: &Path) {
         causes.contains("The stream was held back") && causes.contains("Thinking or effort did not arrive"),
         "{causes}"
     );
-    assert_eq!(number(&mut browser, "document.querySelectorAll('a.cell').length"), 3.0);
-    assert_eq!(
-        number(&mut browser, "document.querySelectorAll('.told').length"),
-        2.0 + noted(&read_report(&fixture()).unwrap())
-    );
+    assert_eq!(browser.eval("document.querySelectorAll('a.cell').length"), 3);
+    assert_eq!(browser.eval("document.querySelectorAll('.told').length"), 2 + noted(&read_report(&fixture()).unwrap()));
     assert_eq!(browser.problems(), [] as [&str; 0]);
     // The policy holds: nothing but the page's own script runs.
     let inject = "try { document.body.append(Object.assign(document.createElement('script'), {text: 'window.ran = 1'})); } catch {} 0";
@@ -132,9 +129,10 @@ fn shows_the_report(program: &Path) {
     );
 }
 
-fn noted(report: &MatrixReport) -> f64 {
-    let noted = |r: &&ccsmoke::report::OutcomeRow| r.classification == Classification::Passed && !r.findings.is_empty();
-    f64::from(u32::try_from(report.outcomes.iter().filter(noted).count()).unwrap())
+/// How many cells passed with something to be said.
+fn noted(report: &MatrixReport) -> usize {
+    let noted = |r: &&OutcomeRow| r.classification == Classification::Passed && !r.findings.is_empty();
+    report.outcomes.iter().filter(noted).count()
 }
 
 const VISIBLE: &str = "[...document.querySelectorAll('a.cell:not(.out)')].filter(a => a.offsetParent).map(a => a.dataset.target + ' ' + a.closest('tr').cells[0].textContent)";
@@ -152,7 +150,7 @@ fn filters(program: &Path) {
     choose(&mut browser, "target", "claude-code-router");
     assert_eq!(browser.eval(VISIBLE), json!(["claude-code-router thinking"]));
     assert_eq!(text(&mut browser, "#shown"), "1 of 3 cells");
-    assert_eq!(number(&mut browser, "document.querySelectorAll('thead th:not([hidden]):not(.corner)').length"), 3.0);
+    assert_eq!(browser.eval("document.querySelectorAll('thead th:not([hidden]):not(.corner)').length"), 3);
     browser.click("#filters button[type=reset]");
     browser.until("document.querySelectorAll('a.cell.out').length === 0");
     choose(&mut browser, "class", "passed");
@@ -244,7 +242,7 @@ fn keyboard(program: &Path) {
     browser.key("ArrowDown");
     browser.key("ArrowRight");
     assert!(first.is_string() && there.is_string());
-    assert_eq!(number(&mut browser, "document.querySelectorAll('a.cell[tabindex=\"0\"]').length"), 1.0);
+    assert_eq!(browser.eval("document.querySelectorAll('a.cell[tabindex=\"0\"]').length"), 1);
     browser.key("Enter");
     browser.until("document.querySelector('dialog').open");
     let one = text(&mut browser, "#cell-sub");
@@ -269,7 +267,7 @@ impl EvidenceSource for Hostile {
         evidence.log.notes.push(HOSTILE.to_owned());
         for exchange in evidence.exchanges.iter_mut().chain(evidence.behind.iter_mut().flatten()) {
             exchange.request.target.push_str(HOSTILE);
-            exchange.request.headers[0].value = HOSTILE.to_owned();
+            HOSTILE.clone_into(&mut exchange.request.headers[0].value);
             let response = exchange.response.as_mut().unwrap();
             let stream = format!("event: {HOSTILE}\ndata: {}\n\n", json!({"text": HOSTILE}));
             response.body = Body::whole(stream.replace('\u{2028}', ""));
@@ -286,7 +284,7 @@ impl EvidenceSource for Hostile {
 
 fn hostile(program: &Path) {
     let mut report = read_report(&fixture()).unwrap();
-    report.worker_id = HOSTILE.to_owned();
+    HOSTILE.clone_into(&mut report.worker_id);
     report.not_run = vec![HOSTILE.to_owned()];
     for row in &mut report.outcomes {
         for text in
@@ -295,7 +293,7 @@ fn hostile(program: &Path) {
             text.push_str(HOSTILE);
         }
         for finding in &mut row.findings {
-            finding.message = HOSTILE.to_owned();
+            HOSTILE.clone_into(&mut finding.message);
             finding.cites.push(HOSTILE.to_owned());
         }
     }
@@ -318,7 +316,7 @@ fn hostile(program: &Path) {
         browser.eval("history.back()");
         browser.until("!document.querySelector('dialog').open");
     }
-    assert_eq!(number(&mut browser, "document.querySelectorAll('img').length"), 0.0);
+    assert_eq!(browser.eval("document.querySelectorAll('img').length"), 0);
     assert!(browser.eval("window.ran === undefined").as_bool().unwrap());
     assert_eq!(browser.problems(), [] as [&str; 0]);
 }
@@ -348,7 +346,7 @@ fn two_thousand(program: &Path) {
     let mut browser = Browser::start(program);
     browser.screen(1280, 900, false, "light");
     let ms = browser.open(&written.path(), "");
-    assert_eq!(number(&mut browser, "document.querySelectorAll('a.cell').length"), 2000.0);
+    assert_eq!(browser.eval("document.querySelectorAll('a.cell').length"), 2000);
     let began = number(&mut browser, "performance.now()");
     browser.eval("document.querySelector('#filters').elements.suspect.value = 'gateway'; document.querySelector('#filters').dispatchEvent(new Event('input'))");
     let filtered = number(&mut browser, "performance.now()") - began;
@@ -407,8 +405,8 @@ fn history(program: &Path) {
     let mut browser = Browser::start(program);
     browser.screen(360, 740, true, "dark");
     browser.open(&path, "");
-    assert_eq!(number(&mut browser, "document.querySelectorAll('.plots svg').length"), 3.0);
-    assert_eq!(number(&mut browser, "document.querySelectorAll('.spark svg').length"), 3.0);
+    assert_eq!(browser.eval("document.querySelectorAll('.plots svg').length"), 3);
+    assert_eq!(browser.eval("document.querySelectorAll('.spark svg').length"), 3);
     let body = text(&mut browser, "body");
     for words in ["broken since 2026-10-09, worked on 2026-10-08", "stream-buffered", "<img src=x onerror"] {
         assert!(body.contains(words), "{words}: {body}");

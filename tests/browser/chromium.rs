@@ -62,17 +62,17 @@ impl Browser {
         });
         let mut browser =
             Self { child, input, said, session: None, last_id: 0, problems: Vec::new(), _profile: profile };
-        let target = browser.call("Target.createTarget", json!({"url": "about:blank"}))["targetId"].clone();
-        let session = browser.call("Target.attachToTarget", json!({"targetId": target, "flatten": true}));
+        let target = browser.call("Target.createTarget", &json!({"url": "about:blank"}))["targetId"].clone();
+        let session = browser.call("Target.attachToTarget", &json!({"targetId": target, "flatten": true}));
         browser.session = session["sessionId"].as_str().map(str::to_owned);
         for domain in ["Page", "Runtime", "Log"] {
-            browser.call(&format!("{domain}.enable"), json!({}));
+            browser.call(&format!("{domain}.enable"), &json!({}));
         }
         browser
     }
 
     /// Carries out a command.
-    pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) fn call(&mut self, method: &str, params: &Value) -> Value {
         self.last_id += 1;
         let id = self.last_id;
         let mut message = json!({"id": id, "method": method, "params": params});
@@ -103,7 +103,7 @@ impl Browser {
     /// Opens a file and waits until it is loaded. Gives the milliseconds from the start of the navigation to the end of the
     /// first frame after loading.
     pub(crate) fn open(&mut self, path: &Path, hash: &str) -> f64 {
-        self.call("Page.navigate", json!({"url": format!("file://{}{hash}", path.display())}));
+        self.call("Page.navigate", &json!({"url": format!("file://{}{hash}", path.display())}));
         self.hear(|said| said["method"] == "Page.loadEventFired");
         let frame = "new Promise(done => requestAnimationFrame(() => setTimeout(() => done(performance.now()))))";
         self.eval(frame).as_f64().unwrap()
@@ -112,7 +112,7 @@ impl Browser {
     /// The value of an expression, awaited where it is a promise.
     pub(crate) fn eval(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        let answer = self.call("Runtime.evaluate", params);
+        let answer = self.call("Runtime.evaluate", &params);
         assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
         answer["result"]["value"].clone()
     }
@@ -145,7 +145,7 @@ impl Browser {
             if kind == "keyDown" && !text.is_empty() {
                 params["text"] = json!(text);
             }
-            self.call("Input.dispatchKeyEvent", params);
+            self.call("Input.dispatchKeyEvent", &params);
         }
     }
 
@@ -161,7 +161,7 @@ impl Browser {
         assert!(at.is_array(), "{selector} cannot be clicked: {at}");
         for kind in ["mousePressed", "mouseReleased"] {
             let params = json!({"type": kind, "x": at[0], "y": at[1], "button": "left", "clickCount": 1});
-            self.call("Input.dispatchMouseEvent", params);
+            self.call("Input.dispatchMouseEvent", &params);
         }
     }
 
@@ -170,12 +170,12 @@ impl Browser {
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile});
         self.call("Emulation.setDeviceMetricsOverride", metrics);
         let features = json!([{"name": "prefers-color-scheme", "value": light}, {"name": "prefers-reduced-motion", "value": "reduce"}]);
-        self.call("Emulation.setEmulatedMedia", json!({"features": features}));
+        self.call("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 
     /// The screen as PNG.
     pub(crate) fn screenshot(&mut self) -> Vec<u8> {
-        let shot = self.call("Page.captureScreenshot", json!({"format": "png"}));
+        let shot = self.call("Page.captureScreenshot", &json!({"format": "png"}));
         BASE64.decode(shot["data"].as_str().unwrap()).unwrap()
     }
 

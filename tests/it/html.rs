@@ -58,14 +58,14 @@ fn an_empty_or_interrupted_run_is_a_page_too() {
     assert!(html.contains("The run was interrupted") && html.contains("sonnet basic_text 2.1.329"));
 }
 
-/// Evidence with bodies of a megabyte, and many of them.
+/// Evidence with long bodies, and many of them.
 struct Huge(Beside);
 
 impl EvidenceSource for Huge {
     fn evidence(&self, path: &str) -> Result<Evidence, String> {
         let mut evidence = self.0.evidence(path)?;
         let mut exchange = evidence.exchanges[0].clone();
-        exchange.request.body = Body::whole("line of a body\n".repeat(70_000));
+        exchange.request.body = Body::whole("line of a body\n".repeat(2_000));
         evidence.exchanges = vec![exchange; 80];
         evidence.launches[0].process.stdout.text = format!("{{\"type\":\"{}\"}}\n", "x".repeat(5000)).repeat(500);
         Ok(evidence)

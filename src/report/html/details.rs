@@ -214,15 +214,15 @@ impl Partners<'_> {
         let status = one.response.as_ref().map_or("no response".to_owned(), |r| format!("status {}", r.status));
         let (request, response) = match self {
             Self::Both(near, far) => (
-                beside(request("The client sent", near), request("The provider got", far), scale),
-                beside(response("The provider answered", far), response("The client got", near), scale),
+                beside(&request("The client sent", near), &request("The provider got", far), scale),
+                beside(&response("The provider answered", far), &response("The client got", near), scale),
             ),
             Self::Near(near) => {
-                (alone(request("The client sent", near), scale), alone(response("The client got", near), scale))
+                (alone(&request("The client sent", near), scale), alone(&response("The client got", near), scale))
             }
             Self::Far(far) => (
-                alone(request("The provider got, without the client's doing", far), scale),
-                alone(response("The provider answered", far), scale),
+                alone(&request("The provider got, without the client's doing", far), scale),
+                alone(&response("The provider answered", far), scale),
             ),
         };
         let title = text::line(&format!("{} {}, {status}", one.request.method, one.request.target), 160);

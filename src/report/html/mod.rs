@@ -43,6 +43,7 @@ struct Page<'r> {
     style: &'static str,
     script: &'static str,
     when: String,
+    took: String,
     counts: Vec<(&'static str, usize)>,
     targets: Vec<String>,
     causes: Vec<CauseLine<'r>>,
@@ -81,6 +82,7 @@ pub fn page(report: &MatrixReport, evidence: &dyn EvidenceSource) -> String {
         style: STYLE,
         script: SCRIPT,
         when: report.started_at.replace('T', " ").replace('Z', " UTC"),
+        took: duration(report.duration_s),
         counts: counts(report),
         targets: targets(report),
         causes: causes(report).into_iter().map(|cause| cause_line(cause, &cells)).collect(),
@@ -190,24 +192,6 @@ fn all_details<'r>(cells: &'r [Cell<'r>], evidence: &dyn EvidenceSource) -> Vec<
         room = room.saturating_sub(out[i].1.len());
     }
     out
-}
-
-/// Filters of the templates.
-#[expect(unreachable_pub, reason = "the macro makes items whose visibility cannot be less")]
-mod filters {
-    use askama::Values;
-
-    /// A message, cut to what fits into a list.
-    #[askama::filter_fn]
-    pub fn shown(message: &str, _: &dyn Values) -> askama::Result<String> {
-        Ok(super::text::line(message, 600))
-    }
-
-    /// A duration, for people.
-    #[askama::filter_fn]
-    pub fn seconds(duration_s: &f64, _: &dyn Values) -> askama::Result<String> {
-        Ok(super::duration(*duration_s))
-    }
 }
 
 /// A duration in seconds, for people.

@@ -156,13 +156,15 @@ fn stream_lines(item: sse::Item) -> Vec<String> {
 }
 
 /// One side alone.
-pub(super) fn alone(side: Side, scale: Scale) -> Sheet {
-    let rows = side.lines.iter().map(|line| Row::Same(text::line(line, scale.line))).collect();
-    sheet(vec![side.head.to_owned()], rows, true, None, scale)
+pub(super) fn alone(side: &Side, scale: Scale) -> Sheet {
+    let rows = side.lines.iter().take(scale.rows).map(|line| Row::Same(text::line(line, scale.line))).collect();
+    let mut sheet = sheet(vec![side.head.to_owned()], rows, true, None, scale);
+    sheet.left_out = side.lines.len().saturating_sub(scale.rows);
+    sheet
 }
 
 /// Both sides, compared where they are in one API.
-pub(super) fn beside(left: Side, right: Side, scale: Scale) -> Sheet {
+pub(super) fn beside(left: &Side, right: &Side, scale: Scale) -> Sheet {
     let heads = vec![left.head.to_owned(), right.head.to_owned()];
     let long = left.lines.len().max(right.lines.len()) > MAX_COMPARED;
     let note = match () {
@@ -261,8 +263,8 @@ mod tests {
     fn a_changed_line_is_marked_where_it_differs_and_equal_ones_are_folded() {
         let equal = "x\n".repeat(20);
         let sheet = beside(
-            side(&format!("{equal}model: a-1\ny\nz"), true),
-            side(&format!("{equal}model: b-1\nz\nw"), true),
+            &side(&format!("{equal}model: a-1\ny\nz"), true),
+            &side(&format!("{equal}model: b-1\nz\nw"), true),
             SCALE,
         );
         let texts = |parts: [&str; 3]| parts.map(str::to_owned);
@@ -284,15 +286,15 @@ mod tests {
 
     #[test]
     fn what_every_hop_sets_anew_is_shown_and_makes_no_difference() {
-        let sheet = beside(side("GET /\nhost: a\n\nhost: x", true), side("GET /\nhost: b\n\nhost: x", true), SCALE);
+        let sheet = beside(&side("GET /\nhost: a\n\nhost: x", true), &side("GET /\nhost: b\n\nhost: x", true), SCALE);
         assert!(sheet.same && matches!(sheet.rows[1], Row::Changed(..)));
-        let sheet = beside(side("GET /\nhost: a\n\nhost: x", true), side("GET /\nhost: a\n\nhost: y", true), SCALE);
+        let sheet = beside(&side("GET /\nhost: a\n\nhost: x", true), &side("GET /\nhost: a\n\nhost: y", true), SCALE);
         assert!(!sheet.same);
     }
 
     #[test]
     fn two_apis_stand_side_by_side_without_being_compared() {
-        let sheet = beside(side("a\nb\nc", true), side("a", false), SCALE);
+        let sheet = beside(&side("a\nb\nc", true), &side("a", false), SCALE);
         assert!(sheet.note.is_some_and(|n| n.contains("translates")));
         assert_eq!(sheet.rows[2], Row::Beside("c".into(), String::new()));
     }
@@ -300,7 +302,7 @@ mod tests {
     #[test]
     fn equal_sides_are_said_to_be_equal_and_a_long_sheet_is_cut() {
         let long = "x\n".repeat(70);
-        let sheet = beside(side(&long, true), side(&long, true), SCALE);
+        let sheet = beside(&side(&long, true), &side(&long, true), SCALE);
         assert!(sheet.same);
         assert_eq!((sheet.rows.len(), sheet.left_out), (50, 20));
     }
