@@ -168,7 +168,7 @@ impl Browser {
     /// Takes a form of the screen and of the light.
     pub(crate) fn screen(&mut self, width: u32, height: u32, mobile: bool, light: &str) {
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile});
-        self.call("Emulation.setDeviceMetricsOverride", metrics);
+        self.call("Emulation.setDeviceMetricsOverride", &metrics);
         let features = json!([{"name": "prefers-color-scheme", "value": light}, {"name": "prefers-reduced-motion", "value": "reduce"}]);
         self.call("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
