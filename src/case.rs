@@ -119,6 +119,11 @@ impl<'a> Case<'a> {
         self.evidence.cell.target.rewrites.iter().any(|r| r == rewrite)
     }
 
+    /// The cost that the client reports, in US dollars. It is the session's total, so of several results the largest counts.
+    pub fn cost_usd(&self) -> Option<f64> {
+        self.transcript.results().filter_map(|r| r.value["total_cost_usd"].as_f64()).reduce(f64::max)
+    }
+
     /// The cell's marker.
     pub fn marker(&self) -> &str {
         &self.evidence.cell.vars.marker

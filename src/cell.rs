@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Use;
 use crate::client::Client;
 use crate::control::acquit;
 use crate::evidence::{
@@ -56,6 +57,22 @@ impl CellPlan {
         cell_name(&self.stand.name, &self.model.full_name, &self.probe.id, &self.client.version)
     }
 
+    /// Whether the gateway might not survive it, or remember it: it is sent errors of its provider. Such cells run last, and one
+    /// after the other.
+    pub fn may_harm_gateway(&self) -> bool {
+        !self.stand.is_embedded() && self.injects_errors()
+    }
+
+    fn injects_errors(&self) -> bool {
+        self.probe.turn.iter().any(|turn| turn.error.is_some())
+    }
+
+    /// How many requests its client will send, as far as the probe tells.
+    fn expected_requests(&self) -> u32 {
+        let launches = u32::try_from(self.probe.launch.len()).unwrap_or(u32::MAX);
+        self.probe.expect.requests.as_ref().map_or(launches, |requests| *requests.get_ref())
+    }
+
     /// How long it will take, compared with others: launches, and what a client without `--bare` does more.
     pub fn weight(&self) -> usize {
         let turns = self.probe.turn.len();
@@ -64,12 +81,14 @@ impl CellPlan {
 }
 
 /// Limits of a run that hold for every cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
     /// From a launch's start to its end, where the probe names nothing else.
     pub timeout: Duration,
     /// The most requests of a cell.
     pub max_requests: u32,
+    /// What a cell may cost, in US dollars. The client looks after a turn, so it goes beyond by what one turn costs.
+    pub max_cost_usd: Option<f64>,
 }
 
 /// What all cells of a run share.
@@ -114,6 +133,11 @@ pub struct Control {
 pub type ControlKey = (String, String);
 
 impl Rig {
+    /// What an attempt at a cell is expected to use of the run's budget.
+    pub fn expected_use(&self, cell: &CellPlan) -> Use {
+        Use { requests: u64::from(cell.expected_requests()), cost_usd: self.limits.max_cost_usd.unwrap_or(0.0) }
+    }
+
     /// Runs one attempt and judges it; what failed behind a gateway is held against the control.
     ///
     /// # Errors
@@ -152,7 +176,11 @@ impl Rig {
         evidence_path: &str,
         cancel: &CancellationToken,
     ) -> Result<(Evidence, Verdict), String> {
-        let _place = cell.stand.place().await;
+        let _place = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err("the run was interrupted".to_owned()),
+            place = cell.stand.place(cell.expected_requests()) => place,
+        };
         let evidence = self.gather(cell, cancel).await.map_err(|e| e.to_string())?;
         let evidence = self.redactor.evidence(evidence).map_err(|e| format!("the evidence cannot be stored: {e}"))?;
         let log = tap_log(&evidence.exchanges);
@@ -189,7 +217,12 @@ impl Rig {
             log: LogFacts::default(),
             workspace: Vec::new(),
         };
-        let target = match cell.stand.enter(&cell.model, &self.common).await {
+        let entered = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Ok(evidence),
+            entered = cell.stand.enter(&cell.model, &self.common) => entered,
+        };
+        let target = match entered {
             Ok(target) => target,
             Err(gateway) => {
                 evidence.gateway = Some(gateway);
@@ -226,7 +259,7 @@ impl Rig {
         guard.abort();
         (evidence.exchanges, evidence.tap) = tap.finish().await;
         evidence.behind = target.claim(&vars.nonce, started);
-        evidence.gateway = target.gateway_facts(&evidence.exchanges).await;
+        evidence.gateway = target.gateway_facts(&evidence.exchanges, cell.may_harm_gateway()).await;
         evidence.provider = target.provider.as_ref().map(|p| p.records(&vars.nonce));
         if let Some(mark) = log_mark {
             evidence.log = mark.delta(LATE_LINES).await;
@@ -259,7 +292,8 @@ impl Launcher<'_> {
         let Self { rig, cell, workspace, vars, tap, token, controls } = self;
         let probe = &cell.probe;
         let total = probe.timeout_s.map_or(rig.limits.timeout, Duration::from_secs);
-        let args = arguments(probe, launch, vars, &cell.stand.client_model(&cell.model));
+        let model = cell.stand.client_model(&cell.model);
+        let args = arguments(probe, launch, vars, &model, rig.limits.max_cost_usd);
         let folders = workspace.folders();
         let world = &rig.common.world;
         let mut environment =

@@ -115,6 +115,10 @@ pub enum TargetKind {
     Live,
 }
 
+/// The client's argument that bounds what its session may cost, in US dollars. It looks after every turn, so that it goes beyond
+/// the bound by what one turn costs.
+pub const MAX_COST: &str = "--max-budget-usd";
+
 /// What one launch of the client was and did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LaunchFacts {
@@ -126,6 +130,14 @@ pub struct LaunchFacts {
     pub duration_us: u64,
     /// How the process ended and what it cost.
     pub process: ProcessFacts,
+}
+
+impl LaunchFacts {
+    /// The value that follows an argument.
+    pub fn argument(&self, flag: &str) -> Option<&str> {
+        let at = self.args.iter().position(|arg| arg == flag)?;
+        self.args.get(at + 1).map(String::as_str)
+    }
 }
 
 /// How one supervised process ended, what it printed, and what it left behind.

@@ -47,7 +47,7 @@ pub fn judge(rules: &TextRules, probe: &Probe, evidence: &Evidence) -> Verdict {
         token_evidence,
         text_verdict,
         usage: usage(&case),
-        cost_usd: cost(&case),
+        cost_usd: case.cost_usd(),
     }
 }
 
@@ -106,9 +106,4 @@ fn usage(case: &Case<'_>) -> Usage {
         sum.output_tokens += count("output_tokens");
     }
     sum
-}
-
-/// The cost that the client reports. It is the session's total, so of several results the largest counts.
-fn cost(case: &Case<'_>) -> Option<f64> {
-    case.transcript.results().filter_map(|r| r.value["total_cost_usd"].as_f64()).reduce(f64::max)
 }

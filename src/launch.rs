@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use crate::evidence::MAX_COST;
 use crate::probe::{Launch, Probe, Vars};
 
 /// Variables of the caller that a client or a gateway may see; all others are kept from it. `LC_*` may pass, too.
@@ -41,8 +42,8 @@ const HERMETIC: [(&str, &str); 15] = [
 /// that runs as root that it is in a sandbox, because cells are not contained.
 const HARMLESS_TOOLS: [&str; 2] = ["Agent", "Read"];
 
-/// The arguments of one launch.
-pub fn arguments(probe: &Probe, launch: &Launch, vars: &Vars, model: &str) -> Vec<String> {
+/// The arguments of one launch. `max_cost_usd` is what it may cost, unless the probe itself says so.
+pub fn arguments(probe: &Probe, launch: &Launch, vars: &Vars, model: &str, max_cost_usd: Option<f64>) -> Vec<String> {
     let mut args: Vec<String> = Vec::new();
     let mut add = |more: &[&str]| args.extend(more.iter().map(|a| (*a).to_owned()));
     if probe.bare {
@@ -59,8 +60,10 @@ pub fn arguments(probe: &Probe, launch: &Launch, vars: &Vars, model: &str) -> Ve
     let early: Vec<String> = probe.early_args.iter().map(|a| vars.fill(a.get_ref())).collect();
     let names =
         |flag: &str| early.iter().any(|a| a == flag || a.strip_prefix(flag).is_some_and(|r| r.starts_with('=')));
-    let guards = [("--max-turns", MAX_TURNS), ("--setting-sources", "")];
-    let guards: Vec<&str> = guards.iter().filter(|(f, _)| !names(f)).flat_map(|(f, value)| [*f, *value]).collect();
+    let max_cost = max_cost_usd.map(|dollars| dollars.to_string());
+    let guards = [("--max-turns", Some(MAX_TURNS)), ("--setting-sources", Some("")), (MAX_COST, max_cost.as_deref())];
+    let guards = guards.iter().filter(|(flag, _)| !names(flag));
+    let guards: Vec<&str> = guards.filter_map(|(flag, value)| Some([*flag, (*value)?])).flatten().collect();
     add(&early.iter().map(String::as_str).collect::<Vec<_>>());
     add(&guards);
     let tools = probe.tools.join(",");
@@ -144,9 +147,17 @@ mod tests {
         let all: Vec<(String, Vec<String>)> = set
             .probes
             .iter()
-            .flat_map(|p| p.launch.iter().map(move |l| (p.id.clone(), arguments(p, l, &vars(), "sonnet"))))
+            .flat_map(|p| p.launch.iter().map(move |l| (p.id.clone(), arguments(p, l, &vars(), "sonnet", None))))
             .collect();
         insta::assert_json_snapshot!(all);
+    }
+
+    #[test]
+    fn a_launch_may_be_bounded_in_what_it_costs() {
+        let set = ProbeSet::built_in().unwrap();
+        let probe = set.get("basic_text").unwrap();
+        let args = arguments(probe, &probe.launch[0], &vars(), "sonnet", Some(0.25));
+        assert!(args.windows(2).any(|pair| pair == [MAX_COST, "0.25"]), "{args:?}");
     }
 
     #[test]

@@ -48,9 +48,11 @@ pub mod workspace;
 pub mod report;
 
 // How it goes.
+pub mod budget;
 pub mod cell;
 pub mod cli;
 pub mod judge_text;
+pub mod pace;
 pub mod probes;
 pub mod run;
 pub mod stand;

@@ -19,6 +19,10 @@ use nix::fcntl::OFlag;
 use tokio::time::Instant;
 
 use crate::evidence::LogFacts;
+use pattern::Pattern;
+pub use pattern::newest;
+
+mod pattern;
 
 /// The most of a delta that is kept, in bytes: half of it from the start, half from the end.
 pub const KEPT: u64 = 16 << 20;
@@ -49,6 +53,8 @@ pub struct LogMark(Arc<Mark>);
 #[derive(Debug)]
 struct Mark {
     path: PathBuf,
+    /// Where the log's name changes: files of such a name that appear are the log from there on.
+    pattern: Option<Pattern>,
     start: Start,
     /// The files that already stood beside the log under names of the kind that a rotation gives.
     beside: HashSet<Identity>,
@@ -111,15 +117,22 @@ impl LogMark {
     ///
     /// A cell gets exactly the bytes appended after this moment. When the log ends within a line now, the rest of that
     /// line is in the delta and a note says that the delta's first line began earlier.
+    ///
+    /// A `*` in the file's name makes the path a pattern: the log is the newest file of such a name, and those that appear
+    /// later go on where it ends.
     pub fn take(path: &Path) -> Self {
+        let pattern = Pattern::of(path);
+        let path = newest(path);
+        let path = path.as_path();
         let through_link = std::fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink());
         let start = match open(path, through_link).and_then(|file| Opened::new(file, through_link)) {
             Ok(opened) => Start::Open(opened),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Start::Missing,
             Err(e) => Start::Unreadable(e.to_string()),
         };
-        let beside = rotated_names(path).into_iter().map(|(_, metadata)| Identity::of(&metadata)).collect();
-        Self(Arc::new(Mark { path: path.to_owned(), start, beside }))
+        let known = rotated_names(path).into_iter().chain(pattern.iter().flat_map(Pattern::files));
+        let beside = known.map(|(_, metadata)| Identity::of(&metadata)).collect();
+        Self(Arc::new(Mark { path: path.to_owned(), pattern, start, beside }))
     }
 
     /// What was appended since, after waiting for late lines. Never fails: what went wrong is in the notes.
@@ -165,18 +178,39 @@ impl LogMark {
 
 impl Mark {
     /// Changes whenever something was written to the old file or to what stands at the path now.
-    async fn stamp(&self) -> (Option<u64>, Option<(Identity, u64)>) {
+    async fn stamp(&self) -> (Option<u64>, Option<(Identity, u64)>, Vec<(Identity, u64)>) {
         let old = if let Start::Open(opened) = &self.start { opened.file.metadata().ok() } else { None };
         let now = tokio::fs::metadata(&self.path).await.ok();
-        (old.map(|m| m.len()), now.map(|m| (Identity::of(&m), m.len())))
+        let state = |m: &Metadata| (Identity::of(m), m.len());
+        let successors = self.successors().iter().map(|(_, m)| state(m)).collect();
+        (old.map(|m| m.len()), now.as_ref().map(state), successors)
+    }
+
+    /// The files that have appeared since under a name of the pattern, in the order in which they appeared.
+    fn successors(&self) -> Vec<(PathBuf, Metadata)> {
+        let Some(pattern) = &self.pattern else { return Vec::new() };
+        let mut appeared = pattern.files();
+        appeared.retain(|(path, m)| *path != self.path && !self.beside.contains(&Identity::of(m)));
+        appeared.sort_by_cached_key(|(path, m)| (m.created().or_else(|_| m.modified()).ok(), path.clone()));
+        appeared
     }
 
     fn read(&self) -> LogFacts {
         let mut notes = Vec::new();
-        let pieces = self.pieces(&mut notes).unwrap_or_else(|e| {
+        let mut pieces = self.pieces(&mut notes).unwrap_or_else(|e| {
             notes.push(format!("the log could not be read: {e}"));
             Vec::new()
         });
+        for (path, _) in self.successors() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            match open(&path, false).and_then(|file| Piece::new(file, 0)) {
+                Ok(piece) => {
+                    notes.push(format!("the log went on in {name}, which was read whole"));
+                    pieces.push(piece);
+                }
+                Err(e) => notes.push(format!("the log went on in {name}, which could not be read: {e}")),
+            }
+        }
         let delta = assemble(&pieces, KEPT, &mut notes);
         LogFacts { path: None, delta, notes }
     }
@@ -247,6 +281,9 @@ impl Mark {
         notes: &mut Vec<String>,
     ) -> io::Result<(Vec<Piece>, Vec<Piece>)> {
         let mut appeared = rotated_names(&self.path);
+        appeared.retain(|(path, _)| {
+            !self.pattern.as_ref().is_some_and(|p| p.matches(path.file_name().unwrap_or_default()))
+        });
         appeared.retain(|(_, m)| !known(Identity::of(m)) && !self.beside.contains(&Identity::of(m)));
         appeared.sort_by_cached_key(|(path, m)| (m.created().or_else(|_| m.modified()).ok(), path.clone()));
         let (mut copies, mut between) = (Vec::new(), Vec::new());
@@ -304,7 +341,7 @@ fn open(path: &Path, through_link: bool) -> io::Result<File> {
 }
 
 /// The regular files beside the log with names of the kind that a rotation gives: `gw.log.1`, `gw.log-20260101`,
-/// `gw.2026-01-01.log`. An unreadable folder has none.
+/// `gw.2026-01-01.log`.
 fn rotated_names(path: &Path) -> Vec<(PathBuf, Metadata)> {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     let stem = [path.file_stem().unwrap_or_default().as_encoded_bytes(), b"."].concat();
@@ -315,9 +352,14 @@ fn rotated_names(path: &Path) -> Vec<(PathBuf, Metadata)> {
         other_name != name
             && (other_name.starts_with(name) || extension.is_some() && dated && other_name.starts_with(&stem))
     };
+    files_beside(path, is_rotated)
+}
+
+/// The regular files in a path's folder whose names are wanted. An unreadable folder has none.
+fn files_beside(path: &Path, wanted: impl Fn(&OsStr) -> bool) -> Vec<(PathBuf, Metadata)> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let entries = entries.take(MAX_ENTRIES).flatten().filter(|entry| is_rotated(&entry.file_name()));
+    let entries = entries.take(MAX_ENTRIES).flatten().filter(|entry| wanted(&entry.file_name()));
     // Metadata of the entry itself: a link is not followed.
     entries.filter_map(|e| Some((e.path(), e.metadata().ok()?))).filter(|(_, m)| m.is_file()).collect()
 }

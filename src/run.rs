@@ -13,7 +13,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::{Allowance, Budget, Use};
 use crate::cell::{Attempted, CellPlan, Rig};
+use crate::exchange::{End, Exchange};
 use crate::finding::Finding;
 use crate::judge::text_input;
 use crate::report::plan::PlanFacts;
@@ -61,6 +63,8 @@ pub struct RunOptions {
     pub jobs: usize,
     /// How often a cell is tried again whose failure describes the world.
     pub retries: usize,
+    /// What the run may use up.
+    pub allowance: Allowance,
     /// When the run began.
     pub started_at: jiff::Timestamp,
     /// The target's name, for the report.
@@ -99,7 +103,20 @@ pub async fn run(
     let names: Vec<String> = plan.iter().map(CellPlan::name).collect();
     tell(Event::RunStarted { cells: names.clone() });
 
-    let rows = run_cells(&rig, plan, &options, &events, &cancel).await;
+    let budget = Arc::new(Budget::new(options.allowance));
+    // Ends the cells that are running: at an interrupt, and when the time is over.
+    let stop = cancel.child_token();
+    let clock_watch = tokio::spawn(stop_in_time(options.allowance.time, Arc::clone(&budget), stop.clone()));
+    let course = Course {
+        rig: Arc::clone(&rig),
+        budget: Arc::clone(&budget),
+        alive: Arc::new(Semaphore::new(options.jobs.max(1))),
+        retries: options.retries,
+        events: events.clone(),
+        cancel: stop,
+    };
+    let rows = run_cells(&course, plan).await;
+    clock_watch.abort();
     let harness_cpu_us = own_cpu_us().saturating_sub(cpu_before);
 
     let models: BTreeSet<String> = rows.iter().flatten().map(|r| r.row.full_model.clone()).collect();
@@ -117,6 +134,7 @@ pub async fn run(
         cli: options.clients,
         host: options.host,
         interrupted: cancel.is_cancelled(),
+        stopped: budget.stopped(),
         not_run,
         outcomes: rows.into_iter().flatten().map(|row| row.row).collect(),
         plan: Some(options.plan),
@@ -126,34 +144,66 @@ pub async fn run(
     Ok((report, path))
 }
 
+/// Stops the cells when the run's time is over.
+async fn stop_in_time(time: Option<Duration>, budget: Arc<Budget>, stop: CancellationToken) {
+    if let Some(time) = time {
+        tokio::time::sleep(time).await;
+        budget.time_is_over();
+        stop.cancel();
+    }
+}
+
+/// What the cells of a run share.
+#[derive(Clone)]
+struct Course {
+    rig: Arc<Rig>,
+    budget: Arc<Budget>,
+    /// Places for cells that are alive.
+    alive: Arc<Semaphore>,
+    retries: usize,
+    events: mpsc::UnboundedSender<Event>,
+    cancel: CancellationToken,
+}
+
 /// Runs every cell; a row is `None` when its cell was not run to its end.
-async fn run_cells(
-    rig: &Arc<Rig>,
-    plan: Vec<CellPlan>,
-    options: &RunOptions,
-    events: &mpsc::UnboundedSender<Event>,
-    cancel: &CancellationToken,
-) -> Vec<Option<RunCell>> {
+async fn run_cells(course: &Course, plan: Vec<CellPlan>) -> Vec<Option<RunCell>> {
     let mut rows: Vec<Option<RunCell>> = plan.iter().map(|_| None).collect();
     let mut order: Vec<(usize, CellPlan)> = plan.into_iter().enumerate().collect();
     // The longest cells first, so that none of them is left over at the end while cores are idle.
     order.sort_by_key(|(i, cell)| (std::cmp::Reverse(cell.weight()), *i));
-    let alive = Arc::new(Semaphore::new(options.jobs.max(1)));
+    let (harming, harmless): (Vec<_>, Vec<_>) = order.into_iter().partition(|(_, cell)| cell.may_harm_gateway());
+    // What may harm a gateway must not be laid to the cells of others.
+    for cells in [harmless, harming] {
+        run_together(course, cells, &mut rows).await;
+    }
+    rows
+}
+
+/// Runs cells at the same time, as far as there are places.
+async fn run_together(course: &Course, cells: Vec<(usize, CellPlan)>, rows: &mut [Option<RunCell>]) {
     let mut running = JoinSet::new();
     let mut places = HashMap::new();
-    for (i, cell) in order {
-        let permit = tokio::select! {
-            biased;
-            () = cancel.cancelled() => break,
-            permit = Arc::clone(&alive).acquire_owned() => permit,
-        };
-        let (rig, events, cancel, retries) = (Arc::clone(rig), events.clone(), cancel.clone(), options.retries);
+    for (i, cell) in cells {
         let place = (i, cell.clone());
-        let task = running.spawn(async move {
-            let row = run_cell(&rig, &cell, retries, &events, &cancel).await;
-            drop(permit);
-            row
-        });
+        let task = if cell.may_harm_gateway() {
+            let course = course.clone();
+            running.spawn(async move {
+                let _alone = cell.stand.alone().await;
+                let _permit = course.alive.acquire().await;
+                run_cell(&course, &cell).await
+            })
+        } else {
+            let permit = tokio::select! {
+                biased;
+                () = course.cancel.cancelled() => break,
+                permit = Arc::clone(&course.alive).acquire_owned() => permit,
+            };
+            let course = course.clone();
+            running.spawn(async move {
+                let _permit = permit;
+                run_cell(&course, &cell).await
+            })
+        };
         places.insert(task.id(), place);
     }
     while let Some(joined) = running.join_next_with_id().await {
@@ -171,17 +221,10 @@ async fn run_cells(
             rows[*i] = row;
         }
     }
-    rows
 }
 
-async fn run_cell(
-    rig: &Rig,
-    cell: &CellPlan,
-    retries: usize,
-    events: &mpsc::UnboundedSender<Event>,
-    cancel: &CancellationToken,
-) -> Option<RunCell> {
-    let mut attempts = Vec::new();
+async fn run_cell(course: &Course, cell: &CellPlan) -> Option<RunCell> {
+    let Course { rig, budget, events, cancel, retries, .. } = course;
     let mut client_cpu_us = 0;
     let missing = cell.stand.missing(&rig.common.world);
     if !missing.is_empty() {
@@ -189,7 +232,16 @@ async fn run_cell(
         drop(events.send(Event::CellFinished { cell: cell.name(), row: Box::new(row.clone()) }));
         return Some(RunCell { row, client_cpu_us });
     }
+    let mut attempts: Vec<Attempt> = Vec::new();
+    let mut last: Option<OutcomeRow> = None;
     loop {
+        let reserved = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return None,
+            reserved = budget.reserve(rig.expected_use(cell)) => reserved,
+        };
+        // What was found out before the budget was spent stands.
+        let Some(reserved) = reserved else { break };
         let attempt = attempts.len() + 1;
         drop(events.send(Event::CellStarted { cell: cell.name(), attempt }));
         let evidence_path = rig.files.evidence_path(&cell.name(), attempt);
@@ -200,6 +252,12 @@ async fn run_cell(
         let (mut row, verdict) = match result {
             Ok(Attempted { evidence, verdict, control_path }) => {
                 let text = text_input(&cell.probe, &evidence);
+                let sent = |e: &&Exchange| e.request.is_inference() && !matches!(e.end, End::Refused { .. });
+                let sent = evidence.exchanges.iter().filter(sent).count();
+                reserved.settle(Use {
+                    requests: u64::try_from(sent).unwrap_or(u64::MAX),
+                    cost_usd: verdict.cost_usd.unwrap_or(0.0),
+                });
                 client_cpu_us += evidence.launches.iter().map(|l| l.process.cpu_us).sum::<u64>();
                 let mut row = row(cell, &verdict);
                 row.duration_s = seconds(evidence.launches.iter().map(|l| l.duration_us).sum());
@@ -227,19 +285,22 @@ async fn run_cell(
             duration_s: row.duration_s,
             evidence_path,
         });
+        row.attempts.clone_from(&attempts);
+        last = Some(row);
         // A regression is a finding about the product: no later attempt takes it back.
         let again = verdict.outcome == Outcome::Failed && !verdict.classification.is_regression();
-        if again && attempts.len() <= retries {
-            // The world is given time to mend; there is no event that tells when it has.
-            tokio::select! {
-                () = tokio::time::sleep(pause_before(attempts.len())) => continue,
-                () = cancel.cancelled() => return None,
-            }
+        if !again || attempts.len() > *retries {
+            break;
         }
-        row.attempts = attempts;
-        drop(events.send(Event::CellFinished { cell: cell.name(), row: Box::new(row.clone()) }));
-        return Some(RunCell { row, client_cpu_us });
+        // The world is given time to mend; there is no event that tells when it has.
+        tokio::select! {
+            () = tokio::time::sleep(pause_before(attempts.len())) => {}
+            () = cancel.cancelled() => return None,
+        }
     }
+    let row = last?;
+    drop(events.send(Event::CellFinished { cell: cell.name(), row: Box::new(row.clone()) }));
+    Some(RunCell { row, client_cpu_us })
 }
 
 /// How long to wait before a failed cell is tried again: one second, then twice as long each time, at most half a minute.

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{Mutex, OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, MutexGuard, OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use crate::config::{Behind, CredentialSource, Profile};
 use crate::evidence::{GatewayFacts, GatewayFailure, TargetFacts, TargetKind};
 use crate::exchange::{End, Exchange};
 use crate::gateway::{self, FailureKind, Gateway, Surroundings};
 use crate::model::Model;
+use crate::pace::Pace;
 use crate::provider::{Keys, Provider, ProviderConfig};
 use crate::secret::Secret;
 use crate::tap::{Access, Tap, TapConfig, Upstream};
@@ -28,6 +29,10 @@ pub struct Stand {
     pub name: String,
     what: What,
     in_flight: Option<Arc<Semaphore>>,
+    /// Paces the starts of cells.
+    pace: Option<Pace>,
+    /// Held by a cell that must be the only one of its kind at the target.
+    alone: Mutex<()>,
     /// One entry for all models, or one each where the gateway is started for a model.
     entries: Mutex<HashMap<Option<String>, Arc<OnceCell<Entered>>>>,
 }
@@ -71,18 +76,22 @@ struct BehindTap {
 impl Stand {
     /// The scripted provider itself, without a gateway.
     pub fn embedded(port: u16) -> Self {
-        Self::new(SCRIPTED.to_owned(), What::Embedded { port }, None)
+        Self::new(SCRIPTED.to_owned(), What::Embedded { port })
     }
 
     /// A gateway, or a provider's own API.
     pub fn profile(profile: Profile) -> Self {
         let in_flight = profile.max_in_flight.and_then(|n| usize::try_from(n).ok());
-        Self::new(profile.name.clone(), What::Profile(Box::new(profile)), in_flight)
+        let pace = profile.max_requests_per_minute.map(Pace::per_minute);
+        Self {
+            in_flight: in_flight.map(|n| Arc::new(Semaphore::new(n))),
+            pace,
+            ..Self::new(profile.name.clone(), What::Profile(Box::new(profile)))
+        }
     }
 
-    fn new(name: String, what: What, in_flight: Option<usize>) -> Self {
-        let in_flight = in_flight.map(|n| Arc::new(Semaphore::new(n)));
-        Self { name, what, in_flight, entries: Mutex::default() }
+    fn new(name: String, what: What) -> Self {
+        Self { name, what, in_flight: None, pace: None, alone: Mutex::default(), entries: Mutex::default() }
     }
 
     /// Whether this is the scripted provider itself.
@@ -152,13 +161,25 @@ impl Stand {
         TargetFacts { name: self.name.clone(), kind, rewrites }
     }
 
-    /// A place among the cells that may be at the target at once.
-    pub async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        let places = Arc::clone(self.in_flight.as_ref()?);
-        places.acquire_owned().await.ok()
+    /// A place among the cells that may be at the target at once, when it is the turn of one that will send so many requests.
+    pub async fn place(&self, requests: u32) -> Option<OwnedSemaphorePermit> {
+        let place = match &self.in_flight {
+            Some(places) => Arc::clone(places).acquire_owned().await.ok(),
+            None => None,
+        };
+        if let Some(pace) = &self.pace {
+            pace.turn(requests).await;
+        }
+        place
     }
 
-    /// The running target for a model; it is started when it is not running yet.
+    /// Waits until no other cell is at the target that asked for this.
+    pub async fn alone(&self) -> MutexGuard<'_, ()> {
+        self.alone.lock().await
+    }
+
+    /// The running target for a model; it is started when it is not running yet, and again when it has ended meanwhile: what
+    /// ended it is told of by the cell that saw it.
     ///
     /// # Errors
     /// What was seen of a gateway that could not be used; the same for every cell of it.
@@ -167,7 +188,14 @@ impl Stand {
             What::Profile(profile) if profile.is_per_model() => Some(model.name.clone()),
             _ => None,
         };
-        let cell = Arc::clone(self.entries.lock().await.entry(own.clone()).or_default());
+        let cell = {
+            let mut entries = self.entries.lock().await;
+            let cell = entries.entry(own.clone()).or_default();
+            if cell.get().is_some_and(|entered| entered.as_ref().is_ok_and(|entry| entry.is_gone())) {
+                *cell = Arc::default();
+            }
+            Arc::clone(cell)
+        };
         cell.get_or_init(|| self.open(own.as_deref(), common)).await.clone()
     }
 
@@ -225,7 +253,7 @@ fn unusable(words: String) -> GatewayFacts {
 
 fn told(failure: gateway::GatewayFailure) -> GatewayFailure {
     let by_itself = match failure.kind {
-        FailureKind::NotStarted { .. } | FailureKind::SomebodyElse { .. } => false,
+        FailureKind::NotStarted { .. } | FailureKind::SomebodyElse { .. } | FailureKind::Untrusted { .. } => false,
         FailureKind::NeverReady { .. } | FailureKind::Died { .. } | FailureKind::NotAnswering { .. } => true,
     };
     GatewayFailure {
@@ -250,7 +278,7 @@ async fn open_embedded(port: u16) -> io::Result<Entry> {
 async fn open_profile(profile: &Profile, model: Option<&str>, common: &Common) -> Entered {
     let behind = match profile.behind {
         Behind::Live => None,
-        Behind::Anthropic | Behind::Openai => match open_behind(common).await {
+        Behind::Anthropic | Behind::Openai => match open_behind(common, profile.provider_port.unwrap_or(0)).await {
             Ok(behind) => Some(behind),
             Err(e) => return Err(unusable(format!("the provider tap cannot be started: {e}"))),
         },
@@ -262,11 +290,12 @@ async fn open_profile(profile: &Profile, model: Option<&str>, common: &Common) -
     let gateway = Gateway::start(profile, model, base_url.as_deref(), &surroundings)
         .await
         .map_err(|failure| GatewayFacts { version: None, failure: Some(told(failure)) })?;
-    let upstream = Upstream::parse(gateway.base_url(), None).map_err(|e| unusable(e.to_string()))?;
-    let (behind, provider) = behind.unzip();
+    let (behind, provider): (_, Option<Arc<Provider>>) = behind.unzip();
+    // A gateway that asks for no credential of its own may pass on what it is shown, and its provider wants to see some.
+    let for_the_provider = || provider.as_ref().map(|provider| Secret::new(provider.api_key()));
     Ok(Arc::new(Entry {
-        upstream,
-        credential: gateway.credential().cloned(),
+        upstream: gateway.upstream().clone(),
+        credential: gateway.credential().cloned().or_else(for_the_provider),
         provider,
         log: gateway.log_path().map(ToOwned::to_owned),
         behind,
@@ -274,18 +303,24 @@ async fn open_profile(profile: &Profile, model: Option<&str>, common: &Common) -
     }))
 }
 
-/// A provider tap of its own in front of the shared provider.
-async fn open_behind(common: &Common) -> io::Result<(BehindTap, Arc<Provider>)> {
+/// A provider tap of its own in front of the shared provider; port 0 takes a free one.
+async fn open_behind(common: &Common, port: u16) -> io::Result<(BehindTap, Arc<Provider>)> {
     let provider = common.provider().await?;
     let upstream = Upstream::parse(&provider.base_url(), None).map_err(io::Error::other)?;
     let started = Instant::now();
     let mut config = TapConfig::new(upstream, Access::Anyone, started);
     // All cells of the target go through it; each cell's own tap bounds what it may send.
     config.max_requests = u32::MAX;
+    config.port = port;
     Ok((BehindTap { tap: Tap::start(config).await?, started }, provider))
 }
 
 impl Entry {
+    /// Whether its gateway was started here and has ended.
+    fn is_gone(&self) -> bool {
+        self.gateway.as_ref().is_some_and(|running| running.gateway.is_gone())
+    }
+
     /// The requests behind the gateway that carried the nonce, on the clock of a recording that began at `began`.
     pub fn claim(&self, nonce: &str, began: Instant) -> Option<Vec<Exchange>> {
         let behind = self.behind.as_ref()?;
@@ -298,11 +333,11 @@ impl Entry {
         Some(claimed)
     }
 
-    /// What is seen of the gateway after a cell with these exchanges. It is asked whether it is still up only when one of them
-    /// was not answered to its end.
-    pub async fn gateway_facts(&self, exchanges: &[Exchange]) -> Option<GatewayFacts> {
+    /// What is seen of the gateway after a cell with these exchanges. It is asked whether it is still up when the cell may have
+    /// harmed it, and when one of them was not answered to its end.
+    pub async fn gateway_facts(&self, exchanges: &[Exchange], harmed: bool) -> Option<GatewayFacts> {
         let running = self.gateway.as_ref()?;
-        let in_doubt = exchanges.iter().any(|e| e.end != End::Complete);
+        let in_doubt = harmed || exchanges.iter().any(|e| e.end != End::Complete);
         let failure = if in_doubt { running.gateway.health().await.err().map(told) } else { None };
         Some(GatewayFacts { version: running.version.clone(), failure })
     }

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use access::{Access, Credentials, cell_token};
 pub use record::Limits;
+pub(crate) use upstream::untrusted;
 pub use upstream::{Upstream, UpstreamError};
 
 use crate::evidence::TapFacts;
@@ -55,12 +56,14 @@ pub struct TapConfig {
     pub limits: Limits,
     /// When the recording began: all times in the record count from here.
     pub started: Instant,
+    /// The port to listen on; 0 takes a free one.
+    pub port: u16,
 }
 
 impl TapConfig {
     /// A tap with the usual limits.
     pub fn new(upstream: Upstream, access: Access, started: Instant) -> Self {
-        Self { upstream, access, max_requests: MAX_REQUESTS, limits: Limits::default(), started }
+        Self { upstream, access, max_requests: MAX_REQUESTS, limits: Limits::default(), started, port: 0 }
     }
 }
 
@@ -74,13 +77,15 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// Starts a tap on a free port of 127.0.0.1.
+    /// Starts a tap on 127.0.0.1.
     ///
     /// # Errors
-    /// No port can be had, or a credential holds characters that cannot stand in a header.
+    /// The port cannot be had, or a credential holds characters that cannot stand in a header.
     pub async fn start(config: TapConfig) -> io::Result<Self> {
         config.access.check()?;
-        let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, config.port));
+        let listener =
+            TcpListener::bind(address).await.map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))?;
         let shared = Arc::new(Shared {
             upstream: config.upstream,
             access: config.access,

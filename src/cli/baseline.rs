@@ -18,7 +18,7 @@ pub struct BaselineArgs {
     /// Hold the run against this report: the exit code is 1 when a cell is newly broken or missing, whatever was broken before
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
-    /// Write this run's report to the baseline's file, whatever changed; the file need not be there
+    /// Write this run's report to the baseline's file, whatever changed, unless it is not whole; the file need not be there
     #[arg(long, requires = "baseline")]
     update_baseline: bool,
 }
@@ -54,6 +54,9 @@ impl BaselineArgs {
         }
         if report.outcomes.iter().all(|row| row.outcome == Outcome::Skipped) {
             return Ok(Exit::Nothing);
+        }
+        if self.update_baseline && report.stopped.is_some() {
+            return Ok(Exit::Stopped);
         }
         if let Some(baseline) = self.baseline.as_ref().filter(|_| self.update_baseline) {
             let folder = |path: &Path| path.parent().unwrap_or(Path::new("")).to_owned();

@@ -28,6 +28,14 @@ const RUNNING: &str = "url";
 const HEADER: &str = "\
 # What `ccsmoke run` tests. It finds this file from every folder below this one.
 # Each [[target]] is a gateway, or the same gateway in another configuration.
+
+# What a cell and a whole run may use up.
+# [limits]
+# max_requests = 25
+# max_cost_usd = 0.25
+# max_run_requests = 500
+# max_run_time_s = 1800
+# max_run_cost_usd = 2.0
 ";
 
 const RUNNING_TARGET: &str = "\
@@ -42,6 +50,11 @@ url = \"http://127.0.0.1:4000\"
 # ready = \"/health\"
 # Its log file; what is appended while a cell runs is read.
 # log = \"/var/log/my-gateway.log\"
+# Certificates to trust beside those of the system, for https.
+# ca_file = \"my-ca.pem\"
+# Without a real provider: the scripted one listens on this port, and the gateway forwards to http://127.0.0.1:4001.
+# upstream = \"anthropic\"
+# provider_port = 4001
 ";
 
 /// What is worth changing about any target.
@@ -52,6 +65,8 @@ const COMMON: &str = "\
 # models_env = \"MY_MODELS\"
 # How many cells may be at it at once.
 # max_in_flight = 4
+# How many requests its provider takes in a minute; cells start so far apart.
+# max_requests_per_minute = 60
 ";
 
 /// Runs `ccsmoke init`.

@@ -3,6 +3,7 @@
 pub mod baseline;
 pub mod init;
 pub mod judge;
+pub mod limits;
 pub mod progress;
 pub mod report;
 pub mod results;
@@ -27,12 +28,14 @@ use crate::world::World;
 pub enum Exit {
     /// Everything was done, and nothing that `--fail-on` names was found.
     Good = 0,
-    /// Something that `--fail-on` names was found.
+    /// Something that `--fail-on` names was found, or a cell is newly broken or missing.
     Regression = 1,
     /// The command line, a file, a folder or a port cannot be used as asked.
     Usage = 2,
     /// Nothing could be judged, or nothing ran.
     Nothing = 3,
+    /// The run's budget was spent before every cell had run; the report holds what was done.
+    Stopped = 4,
     /// The run was interrupted; the report holds what was done.
     Interrupted = 130,
 }
@@ -48,6 +51,7 @@ const EXIT_CODES: &str = "Exit codes:
   1    what --fail-on names was found (by default product_failure or harness_bug)
   2    the command line, a file, a folder or a port cannot be used as asked
   3    nothing could be judged, or nothing ran
+  4    the run's budget was spent before every cell had run; the report holds what was done
   130  the run was interrupted; the report holds what was done";
 
 /// Runs the real Claude Code CLI through an LLM gateway, records the wire, and says what broke and who broke it.

@@ -14,6 +14,9 @@ use crate::verdict::Outcome;
 /// How many of the newest failures stay in sight.
 const FAILURES: usize = 5;
 
+/// How often the lines are drawn.
+const TICK: Duration = Duration::from_millis(120);
+
 /// Shows a run's events.
 pub(super) struct Progress {
     lines: MultiProgress,
@@ -134,7 +137,7 @@ impl Progress {
         match self.live {
             Liveness::Terminal => {
                 self.bar.set_message(printable(message));
-                self.bar.enable_steady_tick(Duration::from_millis(120));
+                self.bar.enable_steady_tick(TICK);
             }
             Liveness::Plain => super::to_stderr(&format!("{}\n", printable(message))),
             Liveness::Silent => {}
@@ -149,6 +152,10 @@ impl Progress {
                 self.bar.set_length(cells.len() as u64);
                 if let Ok(style) = ProgressStyle::with_template("{bar:20} {pos}/{len}  {elapsed}  {wide_msg}") {
                     self.bar.set_style(style);
+                }
+                // Drawn at its own pace, so that what changes in a burst is seen when it is over.
+                if self.live == Liveness::Terminal {
+                    self.bar.enable_steady_tick(TICK);
                 }
             }
             Event::CellFinished { cell, row } => {

@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::baseline::BaselineArgs;
 use super::judge::exit_for;
+use super::limits::LimitArgs;
 use super::progress::{Liveness, Progress};
 use super::{Exit, FailOn, Failure, Format, ProbesFolder, to_stdout};
-use crate::cell::{CellPlan, Limits, Rig};
+use crate::cell::{CellPlan, Rig};
 use crate::client::{self, Client, ClientError, Surroundings};
-use crate::config::{Config, Profile, Profiles};
+use crate::config::{self, Behind, Config, Profile, Profiles};
 use crate::model::asked_or_default;
 use crate::probe::Probe;
 use crate::probes::{ProbeSet, sha256};
@@ -26,6 +27,7 @@ use crate::report::terminal::{self, Detail};
 use crate::report::{CliFacts, HostFacts};
 use crate::run::{Event, RunOptions, run};
 use crate::stand::{Common, SCRIPTED, Stand};
+use crate::tap::Upstream;
 use crate::target::base_url;
 use crate::world::World;
 
@@ -61,7 +63,16 @@ pub struct RunArgs {
     /// The variable that holds the credential for --url; the client never sees it
     #[arg(long, value_name = "VARIABLE", requires = "url")]
     auth_token_env: Option<String>,
-    /// The log file of the gateway at --url; what each cell appends to it is read
+    /// What answers behind --url: `live`, a provider that ccsmoke does not see; or the scripted provider, by one of its APIs
+    #[arg(long, value_name = "live|anthropic|openai", value_parser = behind, default_value = "live", requires = "url")]
+    upstream: Behind,
+    /// Where the gateway at --url finds the scripted provider: it has to forward to 127.0.0.1:PORT
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), requires = "url")]
+    upstream_port: Option<u16>,
+    /// Trust the CA certificates of this PEM file, too, when --url is of https
+    #[arg(long, value_name = "FILE", requires = "url")]
+    ca_file: Option<PathBuf>,
+    /// The log file of the gateway at --url; what each cell appends to it is read. A `*` in its name stands for the newest file
     #[arg(long, value_name = "FILE", requires = "url")]
     gateway_log: Option<PathBuf>,
     /// The port of the embedded provider; 0 takes a free one
@@ -70,12 +81,8 @@ pub struct RunArgs {
     /// How many cells may be alive at once [default: what the memory holds]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// Seconds after which a launch of the client is ended
-    #[arg(long, value_name = "SECONDS", default_value_t = 45, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    timeout: u64,
-    /// Requests after which a cell is stopped as a runaway
-    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..))]
-    max_requests: u32,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// How often a cell is tried again whose failure describes the world and not the product
     #[arg(long, value_name = "N", default_value_t = 0)]
     retries: usize,
@@ -114,6 +121,15 @@ fn model_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+fn behind(text: &str) -> Result<Behind, String> {
+    match text {
+        "live" => Ok(Behind::Live),
+        "anthropic" => Ok(Behind::Anthropic),
+        "openai" => Ok(Behind::Openai),
+        _ => Err("what answers behind the gateway is `live`, `anthropic` or `openai`".to_owned()),
+    }
+}
+
 /// Runs `ccsmoke run`.
 pub(super) fn main(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -137,14 +153,13 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
     let set = args.folder.read_some(world)?;
     let probes = chosen(&set, &args.probes)?;
     let baseline = args.baseline.read()?;
-    let stands = stands(args, world)?;
+    let (stands, limits) = stands(args, world)?;
     let redactor = redactor(&stands, world)?;
     let cancel = CancellationToken::new();
     let signals = tokio::spawn(cancel_on_signal(cancel.clone()));
     let started_at = jiff::Timestamp::now();
     // The folder and the port first: nothing is fetched or launched for a run that could not be told of.
     let files = RunFiles::create(&args.results, &args.worker, started_at.as_second()).map_err(Failure::usage)?;
-    let limits = Limits { timeout: Duration::from_secs(args.timeout), max_requests: args.max_requests };
     let embedded = stands.iter().find(|s| s.is_embedded()).cloned();
     let rig = Rig {
         common: Common::new(world.clone()),
@@ -152,7 +167,7 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
         rules: set.rules,
         redactor,
         files,
-        limits,
+        limits: args.limits.of_a_cell(&limits),
         starts: Arc::new(Semaphore::new(world.cores)),
         controls: Mutex::default(),
     };
@@ -174,6 +189,7 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
         worker: args.worker.clone(),
         jobs: args.jobs.map_or_else(|| world.cells_in_memory(), usize::from),
         retries: args.retries,
+        allowance: args.limits.of_the_run(&limits),
         started_at,
         target: stands.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", "),
         clients: clients.iter().map(|c| CliFacts { version: c.version.clone(), sha256: c.sha256.clone() }).collect(),
@@ -214,10 +230,12 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
     if args.baseline.is_given() {
         return args.baseline.compare(baseline.as_ref(), &path, (args.message_format, args.fail_on), world);
     }
-    if args.shard.is_some() && report.outcomes.is_empty() {
+    if args.shard.is_some() && report.outcomes.is_empty() && report.stopped.is_none() {
         return Ok(Exit::Good);
     }
-    Ok(exit_for(report.outcomes.iter().map(|row| (row.outcome, row.classification)), args.fail_on))
+    let exit = exit_for(report.outcomes.iter().map(|row| (row.outcome, row.classification)), args.fail_on);
+    // What was found stands; what was not looked at is not good.
+    Ok(if report.stopped.is_some() && exit != Exit::Regression { Exit::Stopped } else { exit })
 }
 
 /// What masks the secrets of the environment, the targets' credentials among them.
@@ -267,8 +285,8 @@ fn chosen(set: &ProbeSet, asked: &[String]) -> Result<Vec<Arc<Probe>>, Failure> 
     Ok(probes)
 }
 
-/// The targets that were asked for, or those of the configuration, or the embedded provider.
-fn stands(args: &RunArgs, world: &World) -> Result<Vec<Arc<Stand>>, Failure> {
+/// The targets that were asked for, or those of the configuration, or the embedded provider; and what the file says of limits.
+fn stands(args: &RunArgs, world: &World) -> Result<(Vec<Arc<Stand>>, config::Limits), Failure> {
     if let Some(text) = &args.url {
         base_url(text).map_err(|e| Failure::usage(format!("--url cannot be used: {e}")))?;
         if let Some(name) = &args.auth_token_env
@@ -277,16 +295,18 @@ fn stands(args: &RunArgs, world: &World) -> Result<Vec<Arc<Stand>>, Failure> {
             let message = format!("--auth-token-env {name}: the variable is not set, or empty, or not UTF-8");
             return Err(Failure::usage(message));
         }
-        let name = args.targets.first().map_or("gateway", String::as_str);
-        let profile = Profile::adopted(name, text, args.auth_token_env.clone(), args.gateway_log.clone());
-        return Ok(vec![Arc::new(Stand::profile(profile))]);
+        return Ok((vec![Arc::new(Stand::profile(typed(args, text)?))], config::Limits::default()));
     }
     let built_in = Profiles::built_in().map_err(|errors| Failure::usage(super::all(&errors)))?;
     let mut stands = Vec::new();
+    let mut limits = config::Limits::default();
     if args.gateways.is_empty() {
         let config = args.config.clone().or_else(|| Config::find_upwards(&world.folder));
         let config = config.map(|path| Config::read(&path, &built_in)).transpose().map_err(Failure::usage)?;
-        stands.extend(config.into_iter().flat_map(|c| c.targets).map(Stand::profile));
+        if let Some(config) = config {
+            limits = config.limits;
+            stands.extend(config.targets.into_iter().map(Stand::profile));
+        }
     }
     for gateway in &args.gateways {
         let profile = match built_in.get(gateway) {
@@ -317,7 +337,34 @@ fn stands(args: &RunArgs, world: &World) -> Result<Vec<Arc<Stand>>, Failure> {
         return Err(Failure::usage(message));
     }
     stands.retain(|s| args.targets.is_empty() || args.targets.contains(&s.name));
-    Ok(stands.into_iter().map(Arc::new).collect())
+    Ok((stands.into_iter().map(Arc::new).collect(), limits))
+}
+
+/// The target at `--url`.
+fn typed(args: &RunArgs, url: &str) -> Result<Profile, Failure> {
+    let name = args.targets.first().map_or("gateway", String::as_str);
+    let mut profile = Profile::adopted(name, url, args.auth_token_env.clone(), args.gateway_log.clone());
+    (profile.behind, profile.provider_port) = (args.upstream, args.upstream_port);
+    match (args.upstream, args.upstream_port) {
+        (Behind::Live, Some(_)) => {
+            let message =
+                "--upstream-port: the scripted provider is behind the gateway only with --upstream anthropic or openai";
+            return Err(Failure::usage(message));
+        }
+        (Behind::Anthropic | Behind::Openai, None) => {
+            let message = "--upstream: the gateway has to know where the scripted provider is; give --upstream-port PORT and have it \
+                           forward to http://127.0.0.1:PORT";
+            return Err(Failure::usage(message));
+        }
+        _ => {}
+    }
+    if let Some(file) = &args.ca_file {
+        let shown = file.display();
+        let pem = std::fs::read(file).map_err(|e| Failure::usage(format!("--ca-file {shown}: {e}")))?;
+        Upstream::parse(url, Some(&pem)).map_err(|e| Failure::usage(format!("--ca-file {shown}: {e}")))?;
+        profile.ca_file = Some(file.display().to_string());
+    }
+    Ok(profile)
 }
 
 fn plan(

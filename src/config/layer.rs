@@ -39,9 +39,11 @@ pub(super) struct Layer {
     profile: Option<Spanned<String>>,
     name: Option<Spanned<String>>,
     url: Option<Spanned<String>>,
+    ca_file: Option<Spanned<String>>,
     start: Option<Spanned<Vec<Spanned<String>>>>,
     dir: Option<Spanned<String>>,
     upstream: Option<Spanned<Behind>>,
+    provider_port: Option<Spanned<u16>>,
     ready: Option<Spanned<String>>,
     ready_timeout_s: Option<Spanned<u64>>,
     log: Option<Spanned<String>>,
@@ -57,6 +59,7 @@ pub(super) struct Layer {
     client_env: BTreeMap<String, Spanned<String>>,
     rewrites: Option<Vec<Spanned<String>>>,
     max_in_flight: Option<Spanned<u32>>,
+    max_requests_per_minute: Option<Spanned<u32>>,
     version: Option<Spanned<Vec<Spanned<String>>>>,
     search: Option<Vec<Spanned<String>>>,
     #[serde(default)]
@@ -120,6 +123,7 @@ impl Layer {
                 client_env: base.client_env,
                 rewrites: base.rewrites,
                 max_in_flight: base.max_in_flight,
+                max_requests_per_minute: base.max_requests_per_minute,
                 ..Self::default()
             };
         }
@@ -135,9 +139,11 @@ impl Layer {
             profile: self.profile,
             name: self.name,
             url: self.url.or(base.url),
+            ca_file: self.ca_file.or(base.ca_file),
             start: self.start.or(base.start),
             dir: self.dir.or(base.dir),
             upstream: self.upstream.or(base.upstream),
+            provider_port: self.provider_port.or(base.provider_port),
             ready: self.ready.or(base.ready),
             ready_timeout_s: self.ready_timeout_s.or(base.ready_timeout_s),
             log: self.log.or(base.log),
@@ -152,6 +158,7 @@ impl Layer {
             client_env: base.client_env,
             rewrites: self.rewrites.or(base.rewrites),
             max_in_flight: self.max_in_flight.or(base.max_in_flight),
+            max_requests_per_minute: self.max_requests_per_minute.or(base.max_requests_per_minute),
             version: self.version.or(base.version),
             search: self.search.or(base.search),
             env: base.env,
@@ -190,12 +197,26 @@ impl Layer {
         {
             return fail(seconds.span(), "`ready_timeout_s` is between 1 and 3600 seconds");
         }
-        if let Some(most) = &self.max_in_flight
-            && *most.get_ref() == 0
+        for (key, most) in
+            [("max_in_flight", &self.max_in_flight), ("max_requests_per_minute", &self.max_requests_per_minute)]
         {
-            return fail(most.span(), "`max_in_flight` is at least 1");
+            if let Some(most) = most
+                && *most.get_ref() == 0
+            {
+                return Err((most.span(), format!("`{key}` is at least 1")));
+            }
         }
-        for text in [&self.dir, &self.log, &self.auth_token, &self.client_model].into_iter().flatten() {
+        if let Some(port) = &self.provider_port
+            && *port.get_ref() == 0
+        {
+            return fail(port.span(), "`provider_port` is the port that the running gateway forwards to, 1 to 65535");
+        }
+        if let Some(log) = &self.log
+            && Path::new(log.get_ref()).parent().is_some_and(|folder| folder.to_string_lossy().contains('*'))
+        {
+            return fail(log.span(), "a `*` may stand in the name of the log's file, not in its folder");
+        }
+        for text in [&self.ca_file, &self.dir, &self.log, &self.auth_token, &self.client_model].into_iter().flatten() {
             if text.get_ref().is_empty() {
                 return fail(text.span(), "this cannot be empty; leave the key out for its default");
             }
@@ -290,6 +311,7 @@ impl Layer {
             let message = "a target needs `url`, to adopt a running gateway, or `start`, to have one started";
             return fail(header.clone(), message);
         }
+        self.check_reach(own, header)?;
         if self.url.is_some() {
             if let Some(text) = own.start_texts().next() {
                 let message =
@@ -314,12 +336,51 @@ impl Layer {
             return fail(place(uses(own, &addresses)), message);
         }
         let logs_to_file = self.log.as_ref().is_some_and(|log| log.get_ref() != "stdout");
+        if self.log.as_ref().is_some_and(|log| log.get_ref().contains('*')) && uses(self, &["log"]).is_some() {
+            let message = "{log} stands for one path, and `log` is a pattern";
+            return fail(place(uses(own, &["log"])), message);
+        }
         if !logs_to_file && uses(self, &["log"]).is_some() {
             let message =
                 "{log} stands for the path in `log`, and this target has none: write log = \"{home}/access.log\"";
             return fail(place(uses(own, &["log"])), message);
         }
         Ok(())
+    }
+
+    /// Checks how the target is reached, and how it reaches what is behind it.
+    fn check_reach(&self, own: &Self, header: &Range<usize>) -> Result<(), Fault> {
+        let at =
+            |key: Option<Range<usize>>, message: &str| Err((key.unwrap_or_else(|| header.clone()), message.to_owned()));
+        let https = self.url.as_ref().is_some_and(|url| url.get_ref().starts_with("https:"));
+        if self.ca_file.is_some() && !https {
+            let message =
+                "`ca_file` is for an https `url`; a gateway that is started is reached over loopback without TLS";
+            return at(own.ca_file.as_ref().map(Spanned::span), message);
+        }
+        let scripted = self.upstream.as_ref().is_some_and(|u| *u.get_ref() != Behind::Live);
+        match (&self.url, &self.provider_port) {
+            (Some(_), None) if scripted => {
+                let message = "a running gateway has to know where the scripted provider is: write `provider_port = N`, and have \
+                               the gateway forward to http://127.0.0.1:N";
+                at(own.upstream.as_ref().map(Spanned::span), message)
+            }
+            (Some(_), Some(_)) if !scripted => {
+                let message = "`provider_port` is where the scripted provider listens; it needs `upstream = \"anthropic\"` or \"openai\"";
+                at(own.provider_port.as_ref().map(Spanned::span), message)
+            }
+            (None, Some(_)) => {
+                let message =
+                    "`provider_port` is for a gateway that runs already; one that is started is told {upstream}";
+                at(own.provider_port.as_ref().map(Spanned::span), message)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the port of the scripted provider stands.
+    pub(super) fn provider_port_place(&self) -> Option<Range<usize>> {
+        self.provider_port.as_ref().map(Spanned::span)
     }
 
     fn into_profile(self, name: String, folder: std::path::PathBuf) -> Profile {
@@ -354,6 +415,8 @@ impl Layer {
             folder,
             way,
             behind: self.upstream.map_or(behind, Spanned::into_inner),
+            ca_file: text(self.ca_file),
+            provider_port: self.provider_port.map(Spanned::into_inner),
             ready: text(self.ready).unwrap_or_else(|| "/".to_owned()),
             ready_timeout: Duration::from_secs(self.ready_timeout_s.map_or(ready_s, Spanned::into_inner)),
             log: text(self.log).map(|log| if log == "stdout" { Log::Output } else { Log::File(log) }),
@@ -363,6 +426,7 @@ impl Layer {
             client_env: table(self.client_env),
             rewrites: self.rewrites.iter().flatten().filter_map(|r| r.get_ref().parse().ok()).collect(),
             max_in_flight: self.max_in_flight.map(Spanned::into_inner),
+            max_requests_per_minute: self.max_requests_per_minute.map(Spanned::into_inner),
             version: texts(self.version.map(Spanned::into_inner)),
             search: texts(self.search),
             models: self.models.map_or_else(|| vec![DEFAULT_MODEL.to_owned()], |list| texts(Some(list.into_inner()))),

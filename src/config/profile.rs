@@ -23,6 +23,10 @@ pub struct Profile {
     pub way: Way,
     /// What answers behind it.
     pub behind: Behind,
+    /// CA certificates to trust beside those of the system, a PEM file; for a URL of https.
+    pub ca_file: Option<String>,
+    /// The port where a running gateway finds the scripted provider; `None` where there is none, or its address is told.
+    pub provider_port: Option<u16>,
     /// The path that is asked to see whether it is up, such as `/health`.
     pub ready: String,
     /// How long it may take until that path is answered.
@@ -43,6 +47,8 @@ pub struct Profile {
     pub rewrites: BTreeSet<Rewrite>,
     /// How many cells may be at it at once.
     pub max_in_flight: Option<u32>,
+    /// How many requests its provider takes in a minute: the starts of cells are spread over time by it.
+    pub max_requests_per_minute: Option<u32>,
     /// The program with arguments whose first line of output tells its version; empty for none.
     pub version: Vec<String>,
     /// Folders in front of `PATH` where programs are looked up.
@@ -137,6 +143,8 @@ impl Profile {
             folder: PathBuf::new(),
             way: Way::Adopt { url: url.to_owned() },
             behind: Behind::Live,
+            ca_file: None,
+            provider_port: None,
             ready: "/".to_owned(),
             ready_timeout: Duration::from_secs(10),
             log: log.map(|path| Log::File(path.display().to_string())),
@@ -147,6 +155,7 @@ impl Profile {
             client_env: BTreeMap::new(),
             rewrites: BTreeSet::new(),
             max_in_flight: None,
+            max_requests_per_minute: None,
             version: Vec::new(),
             search: Vec::new(),
             models: vec![crate::model::DEFAULT_MODEL.to_owned()],

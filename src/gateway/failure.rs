@@ -44,6 +44,11 @@ pub enum FailureKind {
         /// What came of asking last, in words.
         last: String,
     },
+    /// Its certificate is not to be trusted: the environment is to blame.
+    Untrusted {
+        /// What is wrong with it, in words.
+        why: String,
+    },
     /// It ended without being asked to.
     Died {
         /// The exit code, if it ended by itself.
@@ -86,6 +91,11 @@ impl fmt::Display for FailureKind {
             Self::NeverReady { path, waited, last } => {
                 write!(f, "was not ready after {} s: GET {path}: {last}", waited.as_secs_f64())
             }
+            Self::Untrusted { why } => write!(
+                f,
+                "was not tested, because its certificate is not to be trusted ({why}); name the certificate of its CA in `ca_file`, \
+                 or with --ca-file"
+            ),
             Self::Died { code: Some(0), .. } => {
                 f.write_str("ended with exit code 0; it has to stay in the foreground for as long as it is tested")
             }

@@ -3,80 +3,54 @@
 use std::io;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use url::{Host, Url};
+
+use crate::tap::{Upstream, untrusted};
 
 /// The longest head of an answer.
 const LONGEST_HEAD: usize = 64 << 10;
 
-/// Where a gateway listens.
-#[derive(Debug, Clone)]
-pub(super) struct Address {
-    host: Host,
-    port: u16,
-    tls: bool,
-    authority: String,
-    prefix: String,
-}
-
-/// What came of asking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// The status of a complete answer.
-    Status(u16),
-    /// A connection over which nothing was asked, because the gateway wants TLS. What it answers is seen by the cells.
-    Connected,
-}
-
-impl Address {
-    /// Reads a base URL, which was checked with its profile.
-    pub(super) fn parse(base_url: &str) -> Option<Self> {
-        let url = Url::parse(base_url).ok()?;
-        let host = url.host()?.to_owned();
-        let authority = url.port().map_or_else(|| host.to_string(), |port| format!("{host}:{port}"));
-        let prefix = url.path().trim_end_matches('/').to_owned();
-        Some(Self { host, port: url.port_or_known_default()?, tls: url.scheme() == "https", authority, prefix })
-    }
-
-    pub(super) fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Asks for a path.
-    ///
-    /// # Errors
+/// Why no answer came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// Its certificate is not to be trusted, which no waiting will change; in words.
+    Untrusted(String),
     /// There is no connection, or no complete HTTP answer; in words.
-    pub(super) async fn ask(&self, path: &str) -> Result<Answer, String> {
-        let stream = match &self.host {
-            Host::Domain(name) => TcpStream::connect((name.as_str(), self.port)).await,
-            Host::Ipv4(ip) => TcpStream::connect((*ip, self.port)).await,
-            Host::Ipv6(ip) => TcpStream::connect((*ip, self.port)).await,
-        };
-        let stream = stream.map_err(|e| format!("no connection to {}: {e}", self.authority))?;
-        if self.tls {
-            return Ok(Answer::Connected);
-        }
-        self.exchange(stream, path).await.map_err(|e| format!("no answer: {e}"))
-    }
+    Silent(String),
+}
 
-    async fn exchange(&self, mut stream: TcpStream, path: &str) -> io::Result<Answer> {
+/// Asks for a path and gives the status of the answer.
+pub(super) async fn ask(upstream: &Upstream, path: &str) -> Result<u16, Unanswered> {
+    exchange(upstream, path).await.map_err(|e| match untrusted(&e) {
+        Some(words) => Unanswered::Untrusted(words),
+        None => Unanswered::Silent(e.to_string()),
+    })
+}
+
+async fn exchange(upstream: &Upstream, path: &str) -> io::Result<u16> {
+    let (authority, prefix) = (upstream.authority(), upstream.prefix());
+    let mut link = upstream.connect().await.map_err(|e| match untrusted(&e) {
+        Some(_) => e,
+        None => io::Error::other(format!("no connection to {authority}: {e}")),
+    })?;
+    let answer = async {
         let request = format!(
-            "GET {}{path} HTTP/1.1\r\nhost: {}\r\nuser-agent: ccsmoke\r\naccept: */*\r\nconnection: close\r\n\r\n",
-            self.prefix, self.authority
+            "GET {prefix}{path} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: ccsmoke\r\naccept: */*\r\nconnection: close\r\n\r\n"
         );
-        stream.write_all(request.as_bytes()).await?;
+        link.writer.write_all(request.as_bytes()).await?;
+        link.writer.flush().await?;
         let mut head = Vec::new();
         while head.len() < LONGEST_HEAD {
-            if stream.read_buf(&mut head).await? == 0 {
+            if link.reader.read_buf(&mut head).await? == 0 {
                 return Err(io::Error::other("the connection was closed before an answer was complete"));
             }
             let mut headers = [httparse::EMPTY_HEADER; 128];
             let mut response = httparse::Response::new(&mut headers);
             let parsed = response.parse(&head).map_err(|e| io::Error::other(format!("this is not HTTP/1.1 ({e})")))?;
             if let (true, Some(status)) = (parsed.is_complete(), response.code) {
-                return Ok(Answer::Status(status));
+                return Ok(status);
             }
         }
         Err(io::Error::other("the head of the answer does not end"))
-    }
+    };
+    answer.await.map_err(|e| io::Error::other(format!("no answer: {e}")))
 }

@@ -18,10 +18,12 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::config::{CredentialSource, Profile, Way};
+use crate::log_delta::newest;
 use crate::process::{self, Controls, End, ProcessLimits, ProcessSpec, Service};
 use crate::secret::Secret;
+use crate::tap::Upstream;
 pub use failure::{FailureKind, GatewayFailure};
-use http::{Address, Answer};
+use http::Unanswered;
 use setting::Setting;
 
 /// How often a gateway is started on another port when somebody else took the one before it did.
@@ -29,6 +31,9 @@ const STARTS: usize = 5;
 
 /// How long one question for the ready path may take.
 const ONE_ANSWER: Duration = Duration::from_secs(5);
+
+/// How long after a gateway has become silent it may take until it is known that its process has ended.
+const END_KNOWN: Duration = Duration::from_millis(500);
 
 /// The pauses between two questions grow between these bounds. There is no event to await: the port is another process's.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
@@ -70,7 +75,7 @@ impl Surroundings<'_> {
 pub struct Gateway {
     name: String,
     base_url: String,
-    address: Address,
+    upstream: Upstream,
     ready: String,
     credential: Option<Secret>,
     log: Option<PathBuf>,
@@ -166,7 +171,7 @@ impl Gateway {
         Ok(Self {
             name: profile.name.clone(),
             base_url: base_url.to_owned(),
-            address: Address::parse(base_url).ok_or_else(|| format!("{base_url} is no URL"))?,
+            upstream: Upstream::parse(base_url, setting.ca_certificates()?.as_deref()).map_err(|e| e.to_string())?,
             ready: profile.ready.clone(),
             credential,
             log,
@@ -188,7 +193,11 @@ impl Gateway {
                 end = &mut ended => return Err(self.death(end).await),
                 asked = self.ask(ONE_ANSWER.min(deadline - Instant::now())) => asked,
             };
-            let Err(last) = asked else { return self.no_stranger().await };
+            let last = match asked {
+                Ok(()) => return self.no_stranger().await,
+                Err(Unanswered::Untrusted(why)) => return Err(self.failure(FailureKind::Untrusted { why })),
+                Err(Unanswered::Silent(last)) => last,
+            };
             if Instant::now() + pause >= deadline {
                 let path = self.ready.clone();
                 return Err(self.failure(FailureKind::NeverReady { path, waited: timeout, last }));
@@ -201,19 +210,19 @@ impl Gateway {
     }
 
     /// Asks for the ready path once.
-    async fn ask(&self, limit: Duration) -> Result<(), String> {
-        match tokio::time::timeout(limit, self.address.ask(&self.ready)).await {
-            Ok(Ok(Answer::Connected | Answer::Status(200..=499))) => Ok(()),
-            Ok(Ok(Answer::Status(status))) => Err(format!("answered with {status}")),
-            Ok(Err(words)) => Err(words),
-            Err(_) => Err(format!("no answer within {} s", limit.as_secs_f64())),
+    async fn ask(&self, limit: Duration) -> Result<(), Unanswered> {
+        match tokio::time::timeout(limit, http::ask(&self.upstream, &self.ready)).await {
+            Ok(Ok(200..=499)) => Ok(()),
+            Ok(Ok(status)) => Err(Unanswered::Silent(format!("answered with {status}"))),
+            Ok(Err(unanswered)) => Err(unanswered),
+            Err(_) => Err(Unanswered::Silent(format!("no answer within {} s", limit.as_secs_f64()))),
         }
     }
 
     /// Makes sure that nobody else answered.
     async fn no_stranger(&self) -> Result<(), GatewayFailure> {
         let Some(service) = &self.service else { return Ok(()) };
-        let (port, supervisor) = (self.address.port(), service.supervisor());
+        let (port, supervisor) = (self.upstream.port(), service.supervisor());
         let stranger =
             tokio::task::spawn_blocking(move || stranger::stranger_at(port, supervisor)).await.ok().flatten();
         match (stranger, service.end()) {
@@ -225,7 +234,7 @@ impl Gateway {
 
     /// The failure of a gateway that ended by itself: nothing of it is left, so a port that is still in use is somebody else's.
     async fn death(&self, end: End) -> GatewayFailure {
-        let port = self.address.port();
+        let port = self.upstream.port();
         let taken = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
         if taken.is_err_and(|e| e.kind() == std::io::ErrorKind::AddrInUse) {
             return self.failure(FailureKind::SomebodyElse { port, pid: None });
@@ -234,7 +243,8 @@ impl Gateway {
     }
 
     fn failure(&self, kind: FailureKind) -> GatewayFailure {
-        let files = std::iter::once(self.output.as_path()).chain(self.log.as_deref());
+        let log = self.log.as_deref().map(newest);
+        let files = std::iter::once(self.output.as_path()).chain(log.as_deref());
         let last_lines = failure::last_lines(files.filter(|_| self.service.is_some()));
         GatewayFailure { gateway: self.name.clone(), kind, last_lines }
     }
@@ -253,6 +263,11 @@ impl Gateway {
     /// Its base URL, without a slash at the end.
     pub fn base_url(&self) -> &str {
         &self.base_url
+    }
+
+    /// Where a tap before it forwards to.
+    pub fn upstream(&self) -> &Upstream {
+        &self.upstream
     }
 
     /// What the tap has to show to it. A literal of the profile may be in what the gateway prints, so the redactor has to know it.
@@ -280,14 +295,24 @@ impl Gateway {
     /// It has died, or does not answer its ready path.
     pub async fn health(&self) -> Result<(), GatewayFailure> {
         let mut ended = pin!(self.ended());
-        tokio::select! {
+        let asked = tokio::select! {
             biased;
-            end = &mut ended => Err(self.death(end).await),
-            asked = self.ask(ONE_ANSWER) => match asked {
-                Ok(()) => Ok(()),
-                Err(last) => Err(self.failure(FailureKind::NotAnswering { path: self.ready.clone(), last })),
+            end = &mut ended => return Err(self.death(end).await),
+            asked = self.ask(ONE_ANSWER) => asked,
+        };
+        match asked {
+            Ok(()) => Ok(()),
+            Err(Unanswered::Untrusted(why)) => Err(self.failure(FailureKind::Untrusted { why })),
+            Err(Unanswered::Silent(last)) => match tokio::time::timeout(END_KNOWN, ended).await {
+                Ok(end) => Err(self.death(end).await),
+                Err(_) => Err(self.failure(FailureKind::NotAnswering { path: self.ready.clone(), last })),
             },
         }
+    }
+
+    /// Whether it was started here and has ended.
+    pub fn is_gone(&self) -> bool {
+        self.service.as_ref().is_some_and(|service| service.end().is_some())
     }
 
     /// Awaits the end of a gateway that was started here; an adopted one is never seen to end.

@@ -182,6 +182,16 @@ impl<'a> Setting<'a> {
         if folder.is_dir() { Ok(folder) } else { Err(format!("`dir`: {} is no folder", folder.display())) }
     }
 
+    /// The CA certificates that the profile names.
+    ///
+    /// # Errors
+    /// The file cannot be read; in words.
+    pub(super) fn ca_certificates(&self) -> Result<Option<Vec<u8>>, String> {
+        let Some(file) = &self.profile.ca_file else { return Ok(None) };
+        let path = self.base.join(file);
+        fs::read(&path).map(Some).map_err(|e| format!("`ca_file`: {} cannot be read: {e}", path.display()))
+    }
+
     /// A credential of the caller's.
     pub(super) fn variable(&self, name: &str) -> Option<Secret> {
         self.surroundings.variable(name)?.to_str().map(Secret::new)

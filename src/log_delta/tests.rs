@@ -54,6 +54,46 @@ async fn the_delta_is_exactly_what_was_appended() {
 }
 
 #[tokio::test]
+async fn of_a_pattern_the_newest_file_is_the_log_and_later_ones_go_on_where_it_ends() {
+    let log = Log::missing();
+    let write = |name: &str, text: &str| fs::write(log.beside(name), text).unwrap();
+    let age = |name: &str| {
+        let file = OpenOptions::new().append(true).open(log.beside(name)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(100)).unwrap();
+    };
+    write("gw-9.log", "old\n");
+    age("gw-9.log");
+    write("gw-1.log", "before\n");
+    write("other.log", "");
+    let mark = LogMark::take(&log.beside("gw-*.log"));
+    let append = |name: &str, text: &str| {
+        let mut file = OpenOptions::new().append(true).open(log.beside(name)).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    };
+    append("gw-1.log", "one\n");
+    append("gw-9.log", "of somebody else\n");
+    assert_eq!(delta(&mark).await, ("one\n".into(), String::new()));
+    assert_eq!(mark.delta(AT_ONCE).await.path, Some(log.beside("gw-1.log").display().to_string()));
+    // As rotating-file-stream does it: the old file gets another name of the same kind, and a new one follows.
+    fs::rename(log.beside("gw-1.log"), log.beside("gw-1_1.log")).unwrap();
+    append("gw-1_1.log", "two\n");
+    write("gw-2.log", "three\n");
+    let (text, notes) = delta(&mark).await;
+    assert_eq!(text, "one\ntwo\nthree\n");
+    assert!(notes.contains("the log went on in gw-2.log, which was read whole"), "{notes}");
+}
+
+#[tokio::test]
+async fn a_pattern_that_fits_nothing_yet_waits_for_its_first_file() {
+    let log = Log::missing();
+    let mark = LogMark::take(&log.beside("gw-*.log"));
+    assert_eq!(delta(&mark).await, (String::new(), String::new()));
+    fs::write(log.beside("gw-1.log"), "one\n").unwrap();
+    fs::write(log.beside("another.log"), "no\n").unwrap();
+    assert_eq!(delta(&mark).await.0, "one\n");
+}
+
+#[tokio::test]
 async fn the_rest_of_an_older_line_and_a_torn_last_line_are_kept_and_noted() {
     let log = Log::with("bef");
     let mark = LogMark::take(&log.path);

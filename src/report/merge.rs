@@ -142,6 +142,7 @@ pub fn merge(mut shards: Vec<Named>) -> Result<MatrixReport, MergeError> {
         cli,
         host: first.host.clone(),
         interrupted: reports().any(|report| report.interrupted),
+        stopped: reports().find_map(|report| report.stopped.clone()),
         not_run,
         outcomes,
         plan: Some(PlanFacts { shard: None, ..plan }),

@@ -61,6 +61,9 @@ pub struct MatrixReport {
     pub host: HostFacts,
     /// Whether the run was interrupted, so that cells are missing.
     pub interrupted: bool,
+    /// Why the run stopped before every cell had run, where its budget was spent; in words.
+    #[serde(default)]
+    pub stopped: Option<String>,
     /// Cells that were planned and not run, as `model feature cli_version`.
     pub not_run: Vec<String>,
     /// One row for each cell, in the order of the plan.

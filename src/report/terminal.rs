@@ -302,10 +302,14 @@ fn totals(out: &mut String, report: &MatrixReport, screen: Screen) {
     if parts.is_empty() {
         parts.push("nothing ran".to_owned());
     }
-    let interrupted = if report.interrupted { " (interrupted)" } else { "" };
+    let why = match &report.stopped {
+        _ if report.interrupted => " (interrupted)".to_owned(),
+        Some(words) => format!(" (the run's budget is spent: {})", printable(words)),
+        None => String::new(),
+    };
     let shard = report.plan.as_ref().and_then(|plan| plan.shard);
     let shard = shard.map(|shard| format!(", shard {shard}")).unwrap_or_default();
-    let _ = writeln!(out, "{} in {:.1} s{shard}{interrupted}", parts.join(", "), report.duration_s);
+    let _ = writeln!(out, "{} in {:.1} s{shard}{why}", parts.join(", "), report.duration_s);
     let regressions: Vec<String> = report.regressions().collect();
     for line in regressions.iter().take(LINES_OF_REGRESSIONS) {
         paragraph(out, 0, &format!("regression: {}", printable(line)), screen);

@@ -1,7 +1,7 @@
 //! Rules about the client's processes: started, configured as asked, ended in time, left nothing behind.
 
 use crate::case::Case;
-use crate::evidence::{EndedBy, LaunchFacts};
+use crate::evidence::{EndedBy, LaunchFacts, MAX_COST};
 use crate::finding::Suspect;
 use crate::transcript::Line;
 use crate::verdict::Classification;
@@ -46,6 +46,21 @@ fn not_as_asked(case: &Case<'_>, line: &Line, message: String) -> Found {
     let first = case.calls.iter().find(|c| c.launch == line.place.launch);
     let found = Found::new(Suspect::Client, message).cite(line.place).class(Classification::HarnessBug);
     Found { exchange: first.map(|c| c.exchange.id), ..found }
+}
+
+pub(super) fn cost_exceeded(case: &Case<'_>) -> Vec<Found> {
+    // A probe that sets a bound itself is about just that.
+    let mut own = case.probe.early_args.iter().chain(&case.probe.late_args);
+    if own.any(|arg| arg.get_ref().starts_with(MAX_COST)) {
+        return Vec::new();
+    }
+    let most = case.evidence.launches.iter().find_map(|l| l.argument(MAX_COST)?.parse::<f64>().ok());
+    let (Some(most), Some(cost)) = (most, case.cost_usd()) else { return Vec::new() };
+    if cost <= most {
+        return Vec::new();
+    }
+    let message = format!("the client counts {cost} US dollars, and the cell may cost {most}");
+    vec![Found::new(case.author(), message).by(case, case.evidence.launches.len())]
 }
 
 pub(super) fn timeout(case: &Case<'_>) -> Vec<Found> {

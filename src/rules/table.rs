@@ -622,6 +622,15 @@ pub static RULES: &[Rule] = &[
         check: wire::runaway,
     },
     Rule {
+        code: "cost-exceeded",
+        name: "The cell cost more than it may",
+        severity: Broken,
+        what: "The dollars that the client counts against `--max-cost`.",
+        why: "The client stops there, so that the feature was not seen to its end.",
+        advice: "Compare the token counts of the exchanges; raise `--max-cost` where they are right.",
+        check: client::cost_exceeded,
+    },
+    Rule {
         code: "client-timeout",
         name: "A launch did not end in time",
         severity: Broken,

@@ -101,7 +101,7 @@ impl Access {
     /// Lets a request in or refuses it; says what becomes of its credentials.
     pub(super) fn admit(&self, head: &RequestHead, authority: &str) -> Result<Swap<'_>, Refusal> {
         match head.values("host").collect::<Vec<_>>().as_slice() {
-            [host] if *host == authority => {}
+            [host] if self.is_called(host, authority) => {}
             [_] => return Err(Refusal::new(Status::Forbidden, format!("Host is not {authority}"))),
             _ => return Err(Refusal::new(Status::Malformed, "not exactly one Host header")),
         }
@@ -121,6 +121,13 @@ impl Access {
             return Err(Refusal::new(Status::Unauthorized, "the cell's token is missing or wrong"));
         }
         Ok(credentials.upstream.as_ref().map_or(Swap::Remove, Swap::For))
+    }
+
+    /// Whether a `Host` header means this tap. A client is given its address; a gateway may have been configured with a name.
+    fn is_called(&self, host: &str, authority: &str) -> bool {
+        let port = |authority: &str| authority.rsplit_once(':').map(|(_, port)| port.to_owned());
+        let by_name = || host.starts_with("localhost:") && port(host) == port(authority);
+        host == authority || matches!(self, Self::Anyone) && by_name()
     }
 
     /// The headers as they may be recorded: a credential that is not the cell's token may be anybody's.
@@ -168,6 +175,18 @@ mod tests {
         let access = Access::Cell(Credentials { cell_token: token, upstream: Some(Secret::new("sk-real")) });
         access.check().unwrap();
         assert!(!format!("{access:?}").contains("sk-real"));
+    }
+
+    #[test]
+    fn only_a_gateway_may_call_its_tap_by_the_name_of_this_machine() {
+        let client =
+            Access::Cell(Credentials { cell_token: cell_token().unwrap(), upstream: Some(Secret::new("sk-real")) });
+        for (host, is_tap) in
+            [("localhost:4001", true), ("localhost:4002", false), ("localhost", false), ("x:4001", false)]
+        {
+            assert_eq!(Access::Anyone.is_called(host, "127.0.0.1:4001"), is_tap, "{host}");
+            assert!(!client.is_called(host, "127.0.0.1:4001"), "{host}");
+        }
     }
 
     #[test]

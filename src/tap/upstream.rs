@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
@@ -44,9 +45,9 @@ pub enum UpstreamError {
 }
 
 /// The two directions of a connection; dropping both closes it.
-pub(super) struct Link {
-    pub(super) reader: Box<dyn AsyncRead + Send + Unpin>,
-    pub(super) writer: Box<dyn AsyncWrite + Send + Unpin>,
+pub(crate) struct Link {
+    pub(crate) reader: Box<dyn AsyncRead + Send + Unpin>,
+    pub(crate) writer: Box<dyn AsyncWrite + Send + Unpin>,
 }
 
 impl fmt::Debug for Upstream {
@@ -91,16 +92,20 @@ impl Upstream {
         Ok(Self { host: host.to_owned(), port, authority, prefix, tls })
     }
 
-    pub(super) fn authority(&self) -> &str {
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn authority(&self) -> &str {
         &self.authority
     }
 
-    pub(super) fn prefix(&self) -> &str {
+    pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
 
     /// Opens a new connection.
-    pub(super) async fn connect(&self) -> io::Result<Link> {
+    pub(crate) async fn connect(&self) -> io::Result<Link> {
         let tcp = match &self.host {
             Host::Domain(name) => TcpStream::connect((name.as_str(), self.port)).await,
             Host::Ipv4(ip) => TcpStream::connect((*ip, self.port)).await,
@@ -120,6 +125,13 @@ impl Upstream {
         let (reader, writer) = tokio::io::split(tls.connect(name, tcp).await?);
         Ok(Link { reader: Box::new(reader), writer: Box::new(writer) })
     }
+}
+
+/// Why a connection was not made: what is wrong with the other side's certificate, in words; `None` when it was something else.
+pub(crate) fn untrusted(error: &io::Error) -> Option<String> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let certificate = matches!(error, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented);
+    certificate.then(|| error.to_string())
 }
 
 fn connector(extra_ca_pem: Option<&[u8]>) -> Result<TlsConnector, UpstreamError> {

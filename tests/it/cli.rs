@@ -2,11 +2,15 @@
 //! test looks at the exit code, at what is said, and at what is left on the disk.
 
 mod arguments;
+mod asking;
+mod budget;
 mod clients;
 mod judging;
+mod live_provider;
 mod misbehaviour;
 mod redaction;
 mod report_form;
 mod reports;
+mod running_gateway;
 mod shards;
 mod stand_in;

@@ -25,6 +25,7 @@ client_model = "sonnet"
 client_env = { ANTHROPIC_DEFAULT_SONNET_MODEL = "{model}" }
 rewrites = ["model", "header:X-Request-Id"]
 max_in_flight = 4
+max_requests_per_minute = 60
 version = ["gw", "--version"]
 search = ["{cache}/gw/bin"]
 
@@ -78,8 +79,9 @@ fn the_built_in_profiles_and_the_documented_example_are_right() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ccsmoke.example.toml");
     let config = Config::read(&example, &built_in).unwrap_or_else(|e| panic!("{e}"));
     let names: Vec<&str> = config.targets.iter().map(|t| t.name.as_str()).collect();
-    assert_eq!(names, ["company", "mine", "nginx-old"]);
+    assert_eq!(names, ["company", "running", "mine", "nginx-old"]);
     assert_eq!(config.targets[0].rewrites.len(), 2);
+    assert_eq!(config.limits.max_run_cost_usd, Some(2.0));
 }
 
 #[test]
@@ -95,7 +97,26 @@ fn everything_that_a_file_says_is_in_its_target() {
     assert_eq!(start.files, [("{home}/config.json".to_owned(), "{ \"port\": {port} }".to_owned())]);
     assert!(!mine.is_per_model());
     assert_eq!(running.way, Way::Adopt { url: "http://127.0.0.1:4000".into() });
+    assert_eq!(mine.max_requests_per_minute, Some(60));
     assert_eq!((running.behind, running.ready.as_str(), running.provider.as_str()), (Behind::Live, "/", "running"));
+}
+
+#[test]
+fn limits_and_the_reach_of_a_running_gateway_are_read() {
+    let text = "[limits]\nmax_run_cost_usd = 2\nmax_cost_usd = 0.25\nmax_run_time_s = 60\n[[target]]\nname = 'r'\n\
+                url = 'https://x'\nca_file = 'ca.pem'\nupstream = 'openai'\nprovider_port = 4001\nlog = '/var/log/r-*.log'";
+    let config = parse(text).unwrap();
+    let limits = &config.limits;
+    assert_eq!(
+        (limits.max_run_cost_usd, limits.max_cost_usd, limits.max_run_time_s),
+        (Some(2.0), Some(0.25), Some(60))
+    );
+    assert_eq!((limits.timeout_s, limits.max_requests, limits.max_run_requests), (None, None, None));
+    let target = &config.targets[0];
+    assert_eq!(
+        (target.behind, target.provider_port, target.ca_file.as_deref()),
+        (Behind::Openai, Some(4001), Some("ca.pem"))
+    );
 }
 
 #[test]
@@ -137,6 +158,29 @@ fn every_mistake_is_shown_at_its_place() {
         ("empty text", "dir = \"{home}\"", "dir = \"\""),
         ("environment of an adopted one", "name = \"running\"\n", "name = \"running\"\nenv = { A = \"1\" }\n"),
         ("key for an adopted one", "name = \"running\"\n", "name = \"running\"\nauth_token = \"{master_key}\"\n"),
+        ("no pace", "max_requests_per_minute = 60", "max_requests_per_minute = 0"),
+        ("a pattern for a folder", "{home}/access.log", "{home}/*/access.log"),
+        ("the path of a log whose name changes", "{home}/access.log", "{home}/access-*.log"),
+        ("a CA for one that is started", "dir = \"{home}\"", "dir = \"{home}\"\nca_file = \"ca.pem\""),
+        (
+            "a CA without TLS",
+            "url = \"http://127.0.0.1:4000\"",
+            "url = \"http://127.0.0.1:4000\"\nca_file = \"ca.pem\"",
+        ),
+        ("a port for one that is started", "dir = \"{home}\"", "dir = \"{home}\"\nprovider_port = 4001"),
+        ("no port", "name = \"running\"\n", "name = \"running\"\nupstream = \"openai\"\nprovider_port = 0\n"),
+        ("the scripted provider nowhere", "name = \"running\"\n", "name = \"running\"\nupstream = \"openai\"\n"),
+        ("a port of a live provider", "name = \"running\"\n", "name = \"running\"\nprovider_port = 4001\n"),
+        (
+            "the same port twice",
+            "name = \"running\"\n",
+            "name = \"r1\"\nurl = \"http://x\"\nupstream = \"openai\"\nprovider_port = 4001\n[[target]]\nname = \"running\"\n\
+             upstream = \"anthropic\"\nprovider_port = 4001\n",
+        ),
+        ("no requests", "[[target]]", "[limits]\nmax_requests = 0\n[[target]]"),
+        ("too long", "[[target]]", "[limits]\ntimeout_s = 100000\n[[target]]"),
+        ("no dollars", "[[target]]", "[limits]\nmax_cost_usd = 0.0\n[[target]]"),
+        ("misspelt limit", "[[target]]", "[limits]\nmax_cost = 1\n[[target]]"),
         ("output of an adopted one", "name = \"running\"\n", "name = \"running\"\nlog = \"stdout\"\n"),
     ];
     let shown: Vec<String> = wrong

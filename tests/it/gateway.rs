@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use ccsmoke::config::{Profile, Profiles};
 use ccsmoke::gateway::{FailureKind, Gateway, GatewayFailure, Surroundings};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::process::{SIGN, survivors, wait_until_none_survives};
-use crate::support::{ccsmoke, output, stderr, stdout};
+use crate::support::{ccsmoke, output, stderr, stdout, tls};
 
 /// A gateway under test with the sign by which its processes are found again.
 struct Rig {
@@ -358,10 +359,38 @@ async fn a_running_gateway_is_adopted_and_left_running() {
 }
 
 #[tokio::test]
-async fn an_adopted_gateway_that_is_not_there_fails_in_time_and_over_tls_a_connection_is_enough() {
+async fn an_adopted_gateway_is_asked_over_tls_when_its_ca_is_trusted_and_not_tested_otherwise() {
+    let (acceptor, ca) = tls();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(mut tls) = acceptor.accept(stream).await else { continue };
+            tls.read_u8().await.unwrap();
+            tls.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            tls.shutdown().await.ok();
+        }
+    });
+    let rig = Rig::of(&format!("url = 'https://localhost:{port}'"));
+    let failure = rig.start().await.unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::Untrusted { .. }), "{failure}");
+    let mut rig = Rig::of(&format!("url = 'https://localhost:{port}'\nca_file = 'ca.pem'"));
+    rig.profile.folder = rig.folder.path().to_owned();
+    let failure = rig.start().await.unwrap_err();
+    assert!(
+        matches!(&failure.kind, FailureKind::NotStarted { why } if why.contains("ca.pem cannot be read")),
+        "{failure}"
+    );
+    std::fs::write(rig.folder.path().join("ca.pem"), ca).unwrap();
+    let gateway = rig.start().await.unwrap();
+    gateway.health().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_adopted_gateway_that_is_not_there_fails_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    Rig::of(&format!("url = 'https://127.0.0.1:{port}'")).start().await.unwrap();
     drop(listener);
     let rig = Rig::of(&format!("url = 'http://127.0.0.1:{port}'\nready_timeout_s = 1"));
     let failure = rig.start().await.unwrap_err();

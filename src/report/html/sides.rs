@@ -12,8 +12,11 @@ use crate::decode::decoded;
 use crate::exchange::{Body, Exchange, Header};
 use crate::sse;
 
-/// Lines beyond which two texts are shown without being compared: comparing costs the product of both lengths at worst.
-const MAX_COMPARED: usize = 3000;
+/// Lines beyond which two texts are shown without being compared.
+const MAX_COMPARED: usize = 2000;
+
+/// The most steps that comparing may take for certain: the number of lines times the difference of both lengths.
+const MAX_STEPS: usize = 1_000_000;
 
 /// How many equal lines are kept around a difference.
 const CONTEXT: usize = 3;
@@ -166,7 +169,8 @@ pub(super) fn alone(side: &Side, scale: Scale) -> Sheet {
 /// Both sides, compared where they are in one API.
 pub(super) fn beside(left: &Side, right: &Side, scale: Scale) -> Sheet {
     let heads = vec![left.head.to_owned(), right.head.to_owned()];
-    let long = left.lines.len().max(right.lines.len()) > MAX_COMPARED;
+    let (n, m) = (left.lines.len(), right.lines.len());
+    let long = n.max(m) > MAX_COMPARED || (n + m) * n.abs_diff(m) > MAX_STEPS;
     let note = match () {
         () if left.anthropic != right.anthropic => {
             Some("The gateway translates between two APIs: what differs in meaning stands in the findings.")
@@ -176,7 +180,7 @@ pub(super) fn beside(left: &Side, right: &Side, scale: Scale) -> Sheet {
     };
     if note.is_some() {
         let cell = |lines: &[String], i: usize| text::line(lines.get(i).map_or("", String::as_str), scale.line);
-        let count = left.lines.len().max(right.lines.len());
+        let count = n.max(m);
         let rows = (0..count.min(scale.rows)).map(|i| Row::Beside(cell(&left.lines, i), cell(&right.lines, i)));
         let mut sheet = sheet(heads, rows.collect(), false, note, scale);
         sheet.left_out = count.saturating_sub(scale.rows);

@@ -22,6 +22,12 @@ fn what_the_command_line_does_not_know_is_named() {
         (vec!["run", "--fail-on", "sometimes"], "[possible values: regression, any, never]"),
         (vec!["run", "--claude", "x", "--cli", "latest"], "cannot be used with"),
         (vec!["run", "--auth-token-env", "X"], "--url <URL>"),
+        (vec!["run", "--ca-file", "X"], "--url <URL>"),
+        (vec!["run", "--upstream", "openai"], "--url <URL>"),
+        (vec!["run", "--max-cost", "0"], "invalid value '0' for '--max-cost <USD>'"),
+        (vec!["run", "--max-run-cost", "inf"], "invalid value 'inf' for '--max-run-cost <USD>'"),
+        (vec!["run", "--max-run-requests", "0"], "invalid value '0' for '--max-run-requests <N>'"),
+        (vec!["run", "--max-run-time", "1h"], "invalid value '1h' for '--max-run-time <SECONDS>'"),
         (vec!["judge"], "<RESULTS>"),
         (vec!["judge", "results", "--text", "-"], "cannot be used with"),
     ] {
@@ -38,7 +44,7 @@ fn help_and_version_are_no_errors_and_every_exit_code_is_in_the_help() {
         let (help, _) = ended(ccsmoke().args(&args), 0);
         let (_, codes) = help.split_once("Exit codes:\n").unwrap_or_else(|| panic!("{args:?}: {help}"));
         let codes: Vec<&str> = codes.lines().filter_map(|line| line.split_whitespace().next()).collect();
-        assert_eq!(codes, ["0", "1", "2", "3", "130"], "{args:?}: each on one line\n{help}");
+        assert_eq!(codes, ["0", "1", "2", "3", "4", "130"], "{args:?}: each on one line\n{help}");
     }
     ended(ccsmoke().args(["probes", "--help"]), 0);
     ended(ccsmoke().args(["explain", "--help"]), 0);

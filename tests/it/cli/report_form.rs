@@ -144,6 +144,7 @@ fn a_report_has_the_documented_fields_sorted_and_indented() {
     .plan: object
     .schema_version: integer
     .started_at: text
+    .stopped: null
     .target: text
     .worker_id: text
     : object

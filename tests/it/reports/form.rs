@@ -168,7 +168,9 @@ fn what_is_no_report_is_refused_in_words() {
         &wrong.to_string(),
     ]
     .map(|text| read(text).unwrap_err());
-    insta::assert_snapshot!(said.join("\n"));
+    // Where the text ends depends on what else is in a report.
+    let said = regex::Regex::new(r"column \d+").unwrap().replace_all(&said.join("\n"), "column [N]").into_owned();
+    insta::assert_snapshot!(said);
     assert!(read(b"{\"schema_version\": 1, \"target\": \"\xff\"}").is_err());
 }
 

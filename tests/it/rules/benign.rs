@@ -265,6 +265,11 @@ fn beside(e: &Evidence, method: &str, target: &str, status: u16, body: &str) -> 
 
 /// What may vary in a cell, each with its name.
 const OF_CELLS: &[(&str, OfCell)] = &[
+    ("a cell that costs less than it may", |e| {
+        for launch in &mut e.launches {
+            launch.args.extend(["--max-budget-usd".to_owned(), "5".to_owned()]);
+        }
+    }),
     ("noise at standard error", |e| {
         for launch in &mut e.launches {
             let noise = "[claude-code:unrecognized_model] {\"model\":\"x\"}\n(node:1) Warning: something\n";

@@ -110,6 +110,7 @@ pub(crate) fn report(started_at: &str, outcomes: Vec<OutcomeRow>) -> MatrixRepor
         cli: clients.into_iter().map(|version| CliFacts { version, sha256: "ab".repeat(32) }).collect(),
         host: HostFacts { os: "linux".to_owned(), arch: "x86_64".to_owned(), cores: 2 },
         interrupted: false,
+        stopped: None,
         not_run: Vec::new(),
         plan: Some(PlanFacts {
             cells: outcomes.iter().map(OutcomeRow::name).collect(),

@@ -8,9 +8,9 @@ use ccsmoke::exchange::{End, header};
 use ccsmoke::tap::{Access, Limits, Upstream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use tokio_rustls::rustls;
 
 use super::rig::*;
+use crate::support::tls;
 
 const ODD: &[u8] = b"HTTP/1.1 200 Fine  by me\r\ncOnTeNt-TyPe:text/event-stream\r\nX-a:   1 \r\nX-A: 2\r\n\
     tRANSFER-eNCODING: chunked\r\n\r\n5;ext=\"x\"\r\nhello\r\n0001\r\n!\r\nA\r\n0123456789\r\n0\r\nX-Sum: 9\r\n\r\n";
@@ -294,22 +294,7 @@ async fn the_first_request_is_announced_and_the_activity_counts_bytes() {
 
 #[tokio::test]
 async fn an_https_upstream_is_reached_when_its_ca_is_trusted_and_not_otherwise() {
-    let ca_key = rcgen::KeyPair::generate().unwrap();
-    let mut ca = rcgen::CertificateParams::default();
-    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let ca_certificate = ca.self_signed(&ca_key).unwrap();
-    let key = rcgen::KeyPair::generate().unwrap();
-    let leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let leaf = leaf.signed_by(&key, &rcgen::Issuer::new(ca, ca_key)).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let mut server = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], key)
-        .unwrap();
-    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+    let (acceptor, ca_pem) = tls();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     let seen = tokio::spawn(async move {
@@ -335,7 +320,6 @@ async fn an_https_upstream_is_reached_when_its_ca_is_trusted_and_not_otherwise()
     let End::NeverAnswered { error } = &exchange.end else { panic!("{:?}", exchange.end) };
     assert!(error.contains("certificate"), "{error}");
 
-    let ca_pem = ca_certificate.pem();
     let rig = Rig::with(&url, |config| config.upstream = Upstream::parse(&url, Some(ca_pem.as_bytes())).unwrap()).await;
     let mut client = rig.send(rig.request("POST", "{}")).await;
     let (bytes, end) = read_all(&mut client).await;

@@ -82,6 +82,9 @@ fn requests() -> Vec<Planted> {
                 "error_status": null, "error": "unknown"});
             printed(e, 0, |lines| lines.insert(2, line));
         }),
+        model("cost-exceeded", TEXT, "more dollars than the cell may cost", |e| {
+            e.launches[0].args.extend(["--max-budget-usd".to_owned(), "0.000001".to_owned()]);
+        }),
         Planted {
             scripted: (Provider, ProductFailure),
             ..wire("runaway", TEXT, "requests without end", |e| {
