@@ -92,20 +92,7 @@ impl<'a> Case<'a> {
     /// Reads the evidence.
     pub fn read(probe: &'a Probe, evidence: &'a Evidence, text: TextVerdict) -> Self {
         let offers_agent = probe.tools.iter().any(|t| t == "Agent");
-        let calls: Vec<Call<'a>> = evidence
-            .exchanges
-            .iter()
-            .filter(|e| e.request.is_inference() && !matches!(e.end, End::Refused { .. }))
-            .map(|exchange| {
-                let request = exchange.request.body.json().unwrap_or(Value::Null);
-                let by_agent = header(&exchange.request.headers, "x-claude-code-agent-id").is_some()
-                    || (offers_agent && offers_any(&request) && !offers(&request, "Agent"));
-                let launch = evidence.launches.iter().filter(|l| l.started_us <= exchange.request.head_us).count();
-                let by_probe = evidence.sends.iter().any(|s| s.exchange == Some(exchange.id));
-                let reply = read_reply(exchange, &request);
-                Call { exchange, reply, request, launch: launch.max(1), by_agent, by_probe }
-            })
-            .collect();
+        let calls = read_calls(evidence, offers_agent);
         let Comparison { differences, failed_behind } = compare(evidence, &calls);
         let transcript = Transcript::read(&evidence.launches);
         Self { probe, evidence, transcript, calls, text, differences, failed_behind }
@@ -305,6 +292,20 @@ impl Call<'_> {
     pub fn asks_for_thinking(&self) -> bool {
         matches!(self.request["thinking"]["type"].as_str(), Some("enabled" | "adaptive"))
     }
+}
+
+/// The inference requests that the tap forwarded, in order of arrival. `offers_agent` says whether the probe offers sub-agents.
+pub fn read_calls(evidence: &Evidence, offers_agent: bool) -> Vec<Call<'_>> {
+    let forwarded = |e: &&Exchange| e.request.is_inference() && !matches!(e.end, End::Refused { .. });
+    let calls = evidence.exchanges.iter().filter(forwarded).map(|exchange| {
+        let request = exchange.request.body.json().unwrap_or(Value::Null);
+        let by_agent = header(&exchange.request.headers, "x-claude-code-agent-id").is_some()
+            || (offers_agent && offers_any(&request) && !offers(&request, "Agent"));
+        let launch = evidence.launches.iter().filter(|l| l.started_us <= exchange.request.head_us).count();
+        let by_probe = evidence.sends.iter().any(|s| s.exchange == Some(exchange.id));
+        Call { exchange, reply: read_reply(exchange, &request), request, launch: launch.max(1), by_agent, by_probe }
+    });
+    calls.collect()
 }
 
 /// Whether a request offers a tool of that name.

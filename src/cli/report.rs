@@ -8,10 +8,11 @@ use super::judge::exit_for;
 use super::{Exit, FailOn, Failure, to_stderr, to_stdout};
 use crate::report::diff::{self, Diff};
 use crate::report::folder;
+use crate::report::html::{self, Beside};
 use crate::report::merge::merge;
 use crate::report::store::{StoreError, read_report, write_report};
 use crate::report::terminal::{self, Detail, printable};
-use crate::report::trend::{self, Trend};
+use crate::report::trend;
 use crate::report::{MatrixReport, github, junit, markdown, schema};
 use crate::world::World;
 
@@ -183,7 +184,7 @@ fn show(args: &ShowArgs, world: &World) -> Result<Exit, Failure> {
         ShowFormat::Text => terminal::render(&report, &path.to_string_lossy(), world.screen(), detail),
         ShowFormat::Json => json(&report)?,
         ShowFormat::Markdown => markdown::render(&report),
-        ShowFormat::Html => html_report(&report, &path)?,
+        ShowFormat::Html => html::page(&report, &Beside::report(&path)),
         ShowFormat::Junit => junit::render(&report).map_err(Failure::usage)?,
         ShowFormat::Github => github::render(&report),
     };
@@ -198,14 +199,6 @@ fn show(args: &ShowArgs, world: &World) -> Result<Exit, Failure> {
 fn json<T: serde::Serialize>(value: &T) -> Result<String, Failure> {
     let value = serde_json::to_value(value).map_err(Failure::usage)?;
     Ok(format!("{value:#}\n"))
-}
-
-fn html_report(_report: &MatrixReport, _path: &Path) -> Result<String, Failure> {
-    Err(Failure::usage("--format html: this build cannot write it"))
-}
-
-fn html_trend(_trend: &Trend) -> Result<String, Failure> {
-    Err(Failure::usage("--format html: this build cannot write it"))
 }
 
 fn compare(args: &DiffArgs, world: &World) -> Result<Exit, Failure> {
@@ -242,7 +235,7 @@ fn history(args: &TrendArgs, world: &World) -> Result<Exit, Failure> {
     let text = match args.format {
         TrendFormat::Text => trend::terminal::render(&trend, usize::from(args.last), world.screen()),
         TrendFormat::Json => json(&trend)?,
-        TrendFormat::Html => html_trend(&trend)?,
+        TrendFormat::Html => html::trend::page(&trend),
     };
     to_stdout(&text)?;
     if args.format != TrendFormat::Text {

@@ -181,6 +181,14 @@ pub fn compare(evidence: &Evidence, calls: &[Call<'_>]) -> Comparison {
     Comparison { differences, failed_behind }
 }
 
+/// What the client's requests became behind the gateway: for each its exchange and the exchanges of the provider tap that it
+/// caused, in order of arrival. Nothing when there is no tap behind the gateway.
+pub fn forwards(evidence: &Evidence, calls: &[Call<'_>]) -> Vec<(u32, Vec<u32>)> {
+    let behind: Vec<Behind<'_>> = evidence.behind.iter().flatten().filter_map(Behind::read).collect();
+    let groups = pair(calls, &behind).groups.into_iter();
+    groups.map(|g| (g.call.exchange.id, g.forwards.iter().map(|far| far.exchange.id).collect())).collect()
+}
+
 /// What the number of requests says that one request of the client became.
 fn told_by_number(group: &Group<'_, '_, '_>, nonce: &str, out: &mut Vec<Difference>) {
     let call = group.call;

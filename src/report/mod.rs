@@ -9,6 +9,7 @@ pub mod explain;
 pub mod folder;
 pub mod github;
 pub mod grid;
+pub mod html;
 pub mod junit;
 pub mod markdown;
 pub mod merge;

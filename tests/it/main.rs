@@ -13,6 +13,7 @@ mod config;
 mod faults;
 mod floors;
 mod gateway;
+mod html;
 #[cfg(feature = "live")]
 mod live;
 mod probe_files;
