@@ -129,7 +129,12 @@ impl<'a> Case<'a> {
     }
 
     /// The exchange that an exchange of the client became behind the gateway: of the same path, within its time, with this body.
+    /// None where the request does not hold the cell's nonce: behind the gateway it is then nobody's, and what is beside it is
+    /// another one.
     pub fn behind(&self, near: &Exchange) -> Option<&Exchange> {
+        if !near.request.body.text().contains(&self.evidence.cell.vars.nonce) {
+            return None;
+        }
         let same = |far: &&Exchange| {
             far.request.method == near.request.method
                 && far.request.path().ends_with(near.request.path())

@@ -119,7 +119,7 @@ fn the_probes_are_listed_for_people_and_for_programs() {
     error_rate_limited         Waits as long as a rate limit says (errors)
     error_spend_limit          Does not ask again when told not to (errors)
     fallback_non_streaming     Falls back to an answer without streaming (streaming, errors)
-    http_fields                Passes on fields and schemas that it does not know (text, tool_use, mcp)
+    http_fields                Passes on fields and schemas that it does not know (text, tool_use, mcp, structured_output)
     http_input_text            Keeps a block whose type it does not know (text)
     http_models                Lists its models (auth, model_discovery)
     http_plain                 Answers without streaming (text, streaming)
