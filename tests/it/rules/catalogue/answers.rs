@@ -384,7 +384,7 @@ fn tool_calls() -> Vec<Defect> {
             parallel,
             |e| {
                 stream(e, 0, |events| {
-                    events.retain(|e| !(of(e, 2) && !e.is("content_block_delta")));
+                    events.retain(|e| !of(e, 2) || e.is("content_block_delta"));
                     let at = events.iter().position(|e| e.is("content_block_stop") && of(e, 1)).unwrap();
                     let end = events.remove(at);
                     events.iter_mut().filter(|e| of(e, 2)).for_each(|e| e.data["index"] = 1.into());
