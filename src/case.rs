@@ -91,11 +91,11 @@ impl<'a> Case<'a> {
             .iter()
             .filter(|e| e.request.is_inference() && !matches!(e.end, End::Refused { .. }))
             .map(|exchange| {
-                let request = exchange.request.body.json().unwrap_or(Value::Null);
+                let call = Call::read(exchange);
                 let by_agent = header(&exchange.request.headers, "x-claude-code-agent-id").is_some()
-                    || (offers_agent && offers_any(&request) && !offers(&request, "Agent"));
+                    || (offers_agent && offers_any(&call.request) && !offers(&call.request, "Agent"));
                 let launch = evidence.launches.iter().filter(|l| l.started_us <= exchange.request.head_us).count();
-                Call { exchange, reply: read_reply(exchange, &request), request, launch: launch.max(1), by_agent }
+                Call { launch: launch.max(1), by_agent, ..call }
             })
             .collect();
         let differences = compare(evidence, &calls);
@@ -185,6 +185,14 @@ impl<'a> Case<'a> {
     /// Whether `found` is the argument that was `wanted`, also when it is a path relative to the workspace.
     pub fn same_argument(&self, found: &str, wanted: &str) -> bool {
         found == wanted || Path::new(&self.evidence.cell.vars.workspace).join(found) == Path::new(wanted)
+    }
+}
+
+impl<'a> Call<'a> {
+    /// A call that nothing is known of but its exchange.
+    pub fn read(exchange: &'a Exchange) -> Self {
+        let request = exchange.request.body.json().unwrap_or(Value::Null);
+        Self { exchange, reply: read_reply(exchange, &request), request, launch: 1, by_agent: false }
     }
 }
 

@@ -49,6 +49,7 @@ pub mod report;
 
 // How it goes.
 pub mod cell;
+pub mod check;
 pub mod cli;
 pub mod judge_text;
 pub mod probes;

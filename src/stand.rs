@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tokio::sync::{Mutex, OnceCell, OwnedSemaphorePermit, Semaphore};
 
-use crate::config::{Behind, CredentialSource, Profile};
+use crate::config::{Behind, Checks, CredentialSource, Profile};
 use crate::evidence::{GatewayFacts, GatewayFailure, TargetFacts, TargetKind};
 use crate::exchange::{End, Exchange};
 use crate::gateway::{self, FailureKind, Gateway, Surroundings};
@@ -133,6 +133,14 @@ impl Stand {
         match &self.what {
             What::Embedded { .. } => Vec::new(),
             What::Profile(profile) => profile.client_env(model),
+        }
+    }
+
+    /// What its profile says for checks alone.
+    pub fn checks(&self) -> Checks {
+        match &self.what {
+            What::Embedded { .. } => Checks::default(),
+            What::Profile(profile) => profile.check.clone(),
         }
     }
 
@@ -286,6 +294,16 @@ async fn open_behind(common: &Common) -> io::Result<(BehindTap, Arc<Provider>)> 
 }
 
 impl Entry {
+    /// A target that runs already and of which nothing more is known than where it is.
+    pub fn bare(upstream: Upstream, credential: Option<Secret>) -> Self {
+        Self { upstream, credential, provider: None, log: None, gateway: None, behind: None }
+    }
+
+    /// The version that its gateway tells.
+    pub fn gateway_version(&self) -> Option<&str> {
+        self.gateway.as_ref()?.version.as_deref()
+    }
+
     /// The requests behind the gateway that carried the nonce, on the clock of a recording that began at `began`.
     pub fn claim(&self, nonce: &str, began: Instant) -> Option<Vec<Exchange>> {
         let behind = self.behind.as_ref()?;

@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and what the exit codes mean.
 
+pub mod check;
 pub mod init;
 pub mod judge;
 pub mod progress;
@@ -60,6 +61,9 @@ enum Command {
     /// Run the probes and write a matrix report
     #[command(after_help = EXIT_CODES)]
     Run(Box<run::RunArgs>),
+    /// Check a gateway over HTTP, without the client
+    #[command(after_help = EXIT_CODES)]
+    Check(Box<check::CheckArgs>),
     /// Write a commented ccsmoke.toml to start from
     Init(init::InitArgs),
     /// List the probes, after checking their files
@@ -172,6 +176,7 @@ pub fn main(world: &World) -> ExitCode {
     };
     let done = match cli.command {
         Command::Run(args) => run::main(&args, world),
+        Command::Check(args) => check::main(&args, world),
         Command::Init(args) => init::main(&args, world),
         Command::Probes(args) => probes(&args, world),
         Command::Judge(args) => judge::main(&args, world),

@@ -270,19 +270,7 @@ fn stands(args: &RunArgs, world: &World) -> Result<Vec<Arc<Stand>>, Failure> {
         stands.extend(config.into_iter().flat_map(|c| c.targets).map(Stand::profile));
     }
     for gateway in &args.gateways {
-        let profile = match built_in.get(gateway) {
-            Some(profile) => profile.clone(),
-            None if Path::new(gateway).is_file() => {
-                Profile::read(Path::new(gateway), &built_in).map_err(Failure::usage)?
-            }
-            None => {
-                let names = built_in.names().collect::<Vec<_>>().join(", ");
-                return Err(Failure::usage(format!(
-                    "--gateway {gateway}: there is no such file, and no built-in profile of that name; there are {names}"
-                )));
-            }
-        };
-        stands.push(Stand::profile(profile));
+        stands.push(Stand::profile(named(gateway, &built_in)?));
     }
     let wants_embedded = stands.is_empty() || args.targets.iter().any(|t| t == SCRIPTED);
     if wants_embedded {
@@ -295,6 +283,20 @@ fn stands(args: &RunArgs, world: &World) -> Result<Vec<Arc<Stand>>, Failure> {
     }
     stands.retain(|s| args.targets.is_empty() || args.targets.contains(&s.name));
     Ok(stands.into_iter().map(Arc::new).collect())
+}
+
+/// The gateway of that name: a built-in profile, or a file.
+pub(super) fn named(gateway: &str, built_in: &Profiles) -> Result<Profile, Failure> {
+    match built_in.get(gateway) {
+        Some(profile) => Ok(profile.clone()),
+        None if Path::new(gateway).is_file() => Profile::read(Path::new(gateway), built_in).map_err(Failure::usage),
+        None => {
+            let names = built_in.names().collect::<Vec<_>>().join(", ");
+            Err(Failure::usage(format!(
+                "--gateway {gateway}: there is no such file, and no built-in profile of that name; there are {names}"
+            )))
+        }
+    }
 }
 
 fn plan(
@@ -320,7 +322,7 @@ fn plan(
 
 /// Cancels at the first interrupt or termination; at the second one the program ends at once, and the supervisors, whose
 /// control channels then close, end every client.
-async fn cancel_on_signal(cancel: CancellationToken) {
+pub(super) async fn cancel_on_signal(cancel: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {

@@ -124,13 +124,19 @@ pub enum Kind {
 
 /// Compares the two sides of the gateway. Nothing when there is no tap behind it.
 pub fn compare(evidence: &Evidence, calls: &[Call<'_>]) -> Vec<Difference> {
-    let Some(exchanges) = &evidence.behind else { return Vec::new() };
-    let rewrites = Rewrites(&evidence.cell.target.rewrites);
-    let behind: Vec<Behind<'_>> = exchanges.iter().filter_map(Behind::read).collect();
+    let Some(behind) = &evidence.behind else { return Vec::new() };
+    compare_sides(calls, behind, &evidence.cell.target.rewrites, &evidence.cell.vars.nonce)
+}
+
+/// Compares requests of a client with what was recorded behind the gateway at the same time, on the same clock. `rewrites` are what
+/// the gateway may change; a request that holds the `nonce` would be known there.
+pub fn compare_sides(calls: &[Call<'_>], behind: &[Exchange], rewrites: &[String], nonce: &str) -> Vec<Difference> {
+    let rewrites = Rewrites(rewrites);
+    let behind: Vec<Behind<'_>> = behind.iter().filter_map(Behind::read).collect();
     let pairing = pair(calls, &behind);
     let mut differences = Vec::new();
     for group in &pairing.groups {
-        told_by_number(group, &evidence.cell.vars.nonce, &mut differences);
+        told_by_number(group, nonce, &mut differences);
         if let Some(far) = group.decisive {
             Sides { call: group.call, far, rewrites, out: &mut differences }.compare();
         }

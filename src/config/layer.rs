@@ -11,7 +11,7 @@ use toml::Spanned;
 use url::Url;
 
 use super::profile::{Behind, CredentialSource, Log, Profile, Start, Way};
-use super::{Profiles, Rewrite};
+use super::{Checks, Profiles, Rewrite};
 use crate::file_error::FileError;
 use crate::model::DEFAULT_MODEL;
 use crate::placeholder;
@@ -59,6 +59,7 @@ pub(super) struct Layer {
     max_in_flight: Option<Spanned<u32>>,
     version: Option<Spanned<Vec<Spanned<String>>>>,
     search: Option<Vec<Spanned<String>>>,
+    check: Option<Checks>,
     #[serde(default)]
     env: BTreeMap<String, Spanned<String>>,
     file: Option<Vec<FileLayer>>,
@@ -120,6 +121,7 @@ impl Layer {
                 client_env: base.client_env,
                 rewrites: base.rewrites,
                 max_in_flight: base.max_in_flight,
+                check: base.check,
                 ..Self::default()
             };
         }
@@ -154,6 +156,7 @@ impl Layer {
             max_in_flight: self.max_in_flight.or(base.max_in_flight),
             version: self.version.or(base.version),
             search: self.search.or(base.search),
+            check: self.check.or(base.check),
             env: base.env,
             file: self.file.or(base.file),
         }
@@ -365,6 +368,7 @@ impl Layer {
             max_in_flight: self.max_in_flight.map(Spanned::into_inner),
             version: texts(self.version.map(Spanned::into_inner)),
             search: texts(self.search),
+            check: self.check.unwrap_or_default(),
             models: self.models.map_or_else(|| vec![DEFAULT_MODEL.to_owned()], |list| texts(Some(list.into_inner()))),
             extra_models: texts(self.extra_models),
             models_env: text(self.models_env),

@@ -4,6 +4,7 @@
 //! built-in profile with `profile = "NAME"`: its own keys then replace those of the profile (tables of variables key by key).
 //! Files are strict, and every mistake is shown at its place.
 
+mod checks;
 mod layer;
 mod profile;
 mod profiles;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::file_error::FileError;
+pub use checks::{Audit, Checks, Counter, Metrics, Price, Routing};
 use layer::Layer;
 pub use profile::{Behind, CredentialSource, Log, NoModels, Profile, Start, Way};
 pub use profiles::Profiles;
