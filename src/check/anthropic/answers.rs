@@ -17,8 +17,8 @@ use crate::sse;
 /// does so every few seconds.
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// What is said at the start of a silence may come so late.
-const SETTLED_US: u64 = 2_000_000;
+/// What is said at the start of a silence may come so late: a cold gateway takes its time.
+const SETTLED_US: u64 = 10_000_000;
 
 /// Pieces that come within this time came together, in microseconds.
 const TOGETHER_US: u64 = 50_000;

@@ -132,10 +132,11 @@ pub(in crate::check) async fn thinking(bench: &Bench) -> Step<Found> {
 
 pub(in crate::check) async fn replay(bench: &Bench) -> Step<Found> {
     bench.needs_pass_through()?;
-    let thinking = json!({"type": "enabled", "budget_tokens": 1024});
-    let first =
-        bench.post("thinking")?.stream(true).with("max_tokens", json!(4096)).with("thinking", thinking.clone());
-    let first = first.send().await?;
+    let thinks = |script| -> Step<Post<'_>> {
+        let post = bench.post(script)?.stream(true).header("anthropic-beta", BETAS);
+        Ok(post.with("max_tokens", json!(4096)).with("thinking", json!({"type": "adaptive"})))
+    };
+    let first = thinks("thinking")?.send().await?;
     let answer = first.answer()?;
     first.unchanged(&bench.rig, &[Kind::AnswerThinking, Kind::AnswerBlocks])?;
     let Some(block) = answer.blocks_of("thinking").next() else {
@@ -153,8 +154,8 @@ pub(in crate::check) async fn replay(bench: &Bench) -> Step<Found> {
             {"role": "user", "content": next},
         ]);
     };
-    let second = bench.post("plain")?.stream(true).with("max_tokens", json!(4096)).with("thinking", thinking);
-    passes(bench, second.edit(edit), &BODY, "a thinking block in the history").await
+    let kinds = [Kind::RequestHistory, Kind::RequestThinking, Kind::RequestNotForwarded];
+    passes(bench, thinks("plain")?.edit(edit), &kinds, "a thinking block in the history").await
 }
 
 pub(in crate::check) async fn cache_control(bench: &Bench) -> Step<Found> {
@@ -191,7 +192,7 @@ pub(in crate::check) async fn media(bench: &Bench) -> Step<Found> {
         ]);
     };
     let post = bench.post("plain")?.stream(false).edit(edit);
-    passes(bench, post, &[Kind::RequestMedia, Kind::RequestHistory], "an image and a document in tool results").await
+    passes(bench, post, &[Kind::RequestMedia], "an image and a document in tool results").await
 }
 
 /// A PNG of one pixel.
