@@ -51,6 +51,7 @@ pub mod report;
 pub mod cell;
 pub mod check;
 pub mod cli;
+pub mod doctor;
 pub mod judge_text;
 pub mod probes;
 pub mod run;

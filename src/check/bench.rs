@@ -25,7 +25,6 @@ use crate::secret::Secret;
 use crate::stand::Entry;
 use crate::tap::Upstream;
 
-
 /// How much of a body is shown, in characters.
 const SHOWN: usize = 240;
 

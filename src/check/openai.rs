@@ -49,7 +49,9 @@ fn right_text(bench: &Bench, asked: &Asked, text: &str) -> Step<()> {
     if text.trim().is_empty() {
         return Err(Found::failed("the answer has no text"));
     }
-    if bench.rig.kind != TargetKind::Live && asked.behind.as_ref().is_none_or(|b| !b.is_empty()) && !text.contains(&asked.nonce)
+    if bench.rig.kind != TargetKind::Live
+        && asked.behind.as_ref().is_none_or(|b| !b.is_empty())
+        && !text.contains(&asked.nonce)
     {
         return Err(Found::failed(format!("the answer is not the provider's: {:?}", cut(text))));
     }
@@ -176,7 +178,9 @@ pub(super) async fn routing(bench: &Bench) -> Step<Found> {
         let arrived = asked.behind.as_ref().map(|behind| !behind.is_empty());
         match (arrived, routed) {
             (Some(false), true) => return Err(Found::failed(format!("{name} did not go to the provider"))),
-            (Some(true), false) => return Err(Found::failed(format!("{name} went to the provider, not to the client"))),
+            (Some(true), false) => {
+                return Err(Found::failed(format!("{name} went to the provider, not to the client")));
+            }
             _ => {}
         }
     }

@@ -93,8 +93,9 @@ impl CheckReport {
     /// Whether something was judged: at least one check passed or failed.
     pub fn judged(&self) -> bool {
         // A gateway that could not be reached was not judged.
-        self.checks.iter().any(|row| {
-            matches!(row.verdict, Verdict::Passed | Verdict::Failed) && row.id != super::table::REACH
-        }) || self.checks.iter().any(|row| row.id == super::table::REACH && row.verdict == Verdict::Passed)
+        self.checks
+            .iter()
+            .any(|row| matches!(row.verdict, Verdict::Passed | Verdict::Failed) && row.id != super::table::REACH)
+            || self.checks.iter().any(|row| row.id == super::table::REACH && row.verdict == Verdict::Passed)
     }
 }

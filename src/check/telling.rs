@@ -81,13 +81,15 @@ fn counted(document: &str, name: &str) -> Result<f64, String> {
         };
     }
     let wanted = Sample::parse(name).ok_or_else(|| format!("{name} is no metric's name"))?;
-    Ok(document.lines().filter_map(|line| {
-        let (series, value) = line.trim().rsplit_once([' ', '\t'])?;
-        let series = Sample::parse(series.trim())?;
-        let fits = series.name == wanted.name && wanted.labels.iter().all(|(k, v)| series.labels.get(k) == Some(v));
-        fits.then(|| value.parse::<f64>().ok()).flatten()
-    })
-    .sum())
+    Ok(document
+        .lines()
+        .filter_map(|line| {
+            let (series, value) = line.trim().rsplit_once([' ', '\t'])?;
+            let series = Sample::parse(series.trim())?;
+            let fits = series.name == wanted.name && wanted.labels.iter().all(|(k, v)| series.labels.get(k) == Some(v));
+            fits.then(|| value.parse::<f64>().ok()).flatten()
+        })
+        .sum())
 }
 
 /// `name{label="value",…}`, as in Prometheus' text format.
@@ -102,7 +104,9 @@ impl<'a> Sample<'a> {
         if text.is_empty() || text.starts_with('#') {
             return None;
         }
-        let Some((name, rest)) = text.split_once('{') else { return Some(Self { name: text, labels: BTreeMap::new() }) };
+        let Some((name, rest)) = text.split_once('{') else {
+            return Some(Self { name: text, labels: BTreeMap::new() });
+        };
         let labels = rest.strip_suffix('}')?.split(',').filter(|label| !label.trim().is_empty());
         let label = |text: &'a str| {
             let (name, value) = text.split_once('=')?;
@@ -191,9 +195,9 @@ fn latest(asked: &Asked, latency: Option<&str>, newest: Option<&str>) -> Step<()
     let entry = json.pointer(pointer).and_then(Value::as_array).and_then(|entries| entries.last());
     let Some(entry) = entry else { return Err(Found::failed(format!("there is no list with entries at {pointer}"))) };
     let numbers = numbers(entry);
-    let missing = USAGE.iter().find(|(counter, n)| {
-        matches!(counter, Counter::InputTokens | Counter::OutputTokens) && !numbers.contains(n)
-    });
+    let missing = USAGE
+        .iter()
+        .find(|(counter, n)| matches!(counter, Counter::InputTokens | Counter::OutputTokens) && !numbers.contains(n));
     match missing {
         Some((counter, n)) => {
             Err(Found::failed(format!("the newest entry has no {counter:?} of {n}: {}", cut(&entry.to_string()))))
@@ -251,7 +255,9 @@ pub(super) async fn audit(bench: &Bench) -> Step<Found> {
             return Err(Found::failed("the record holds the client's credential"));
         }
         match wrong {
-            None => return Ok(Found::passed(format!("{} requests, each there once, without a credential", made.len()))),
+            None => {
+                return Ok(Found::passed(format!("{} requests, each there once, without a credential", made.len())));
+            }
             Some(words) if since.elapsed() > LAG => return Err(Found::failed(words)),
             Some(_) => sleep(LOOK).await,
         }

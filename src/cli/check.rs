@@ -1,6 +1,6 @@
 //! `ccsmoke check`: a gateway is found or started, the checks are made, and their report is told of.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -205,29 +205,30 @@ fn stand(args: &CheckArgs, world: &World) -> Result<Option<Stand>, Failure> {
     if args.url.is_some() {
         return Ok(None);
     }
-    let built_in = Profiles::built_in().map_err(|errors| Failure::usage(all(&errors)))?;
     if let Some(gateway) = &args.gateway {
+        let built_in = Profiles::built_in().map_err(|errors| Failure::usage(all(&errors)))?;
         return Ok(Some(Stand::profile(named(gateway, &built_in)?)));
     }
-    let name = args.target.as_deref().unwrap_or(SCRIPTED);
+    target_stand(args.target.as_deref().unwrap_or(SCRIPTED), args.config.as_deref(), world).map(Some)
+}
+
+/// The target of that name: the embedded provider, or one of the configuration.
+pub(super) fn target_stand(name: &str, config: Option<&Path>, world: &World) -> Result<Stand, Failure> {
     if name == SCRIPTED {
-        return Ok(Some(Stand::embedded(0)));
+        return Ok(Stand::embedded(0));
     }
-    let config = args.config.clone().or_else(|| Config::find_upwards(&world.folder));
-    let config = config.ok_or_else(|| Failure::usage(format!("--target {name}: there is no ccsmoke.toml here or above")))?;
+    let built_in = Profiles::built_in().map_err(|errors| Failure::usage(all(&errors)))?;
+    let config = config.map(Path::to_owned).or_else(|| Config::find_upwards(&world.folder));
+    let config =
+        config.ok_or_else(|| Failure::usage(format!("--target {name}: there is no ccsmoke.toml here or above")))?;
     let config = Config::read(&config, &built_in).map_err(Failure::usage)?;
     let known = config.targets.iter().map(|t| t.name.clone()).collect::<Vec<_>>().join(", ");
     let profile = config.targets.into_iter().find(|target| target.name == name);
     let unknown = || Failure::usage(format!("there is no target {name:?}; there are {known}, {SCRIPTED}"));
-    Ok(Some(Stand::profile(profile.ok_or_else(unknown)?)))
+    Ok(Stand::profile(profile.ok_or_else(unknown)?))
 }
 
-async fn subject(
-    args: &CheckArgs,
-    world: &World,
-    stand: Option<&Stand>,
-    common: &Common,
-) -> Result<Subject, Failure> {
+async fn subject(args: &CheckArgs, world: &World, stand: Option<&Stand>, common: &Common) -> Result<Subject, Failure> {
     if let (Some(url), None) = (&args.url, stand) {
         return typed(args, url, world);
     }
@@ -260,9 +261,10 @@ async fn subject(
 /// The gateway at a URL.
 fn typed(args: &CheckArgs, url: &str, world: &World) -> Result<Subject, Failure> {
     base_url(url).map_err(|e| Failure::usage(format!("{url:?} cannot be checked: {e}")))?;
-    let pem = args.ca_file.as_ref().map(|file| {
-        std::fs::read(file).map_err(|e| Failure::usage(format!("--ca-file {}: {e}", file.display())))
-    });
+    let pem = args
+        .ca_file
+        .as_ref()
+        .map(|file| std::fs::read(file).map_err(|e| Failure::usage(format!("--ca-file {}: {e}", file.display()))));
     let pem = pem.transpose()?;
     let upstream = Upstream::parse(url, pem.as_deref()).map_err(Failure::usage)?;
     let credential = match &args.auth_token_env {

@@ -265,10 +265,9 @@ pub(in crate::check) async fn usage(bench: &Bench) -> Step<Found> {
         if input == 0 || output == 0 {
             return Err(Found::failed(format!("{way}: {input} input and {output} output tokens")));
         }
-        asked.unchanged(&bench.rig, &[Kind::AnswerUsage]).map_err(|found| Found {
-            message: format!("{way}: {}", found.message),
-            ..found
-        })?;
+        asked
+            .unchanged(&bench.rig, &[Kind::AnswerUsage])
+            .map_err(|found| Found { message: format!("{way}: {}", found.message), ..found })?;
         told.push(format!("{way} {input} in, {output} out"));
     }
     Ok(Found::passed(told.join("; ")))

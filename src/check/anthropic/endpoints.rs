@@ -88,7 +88,8 @@ pub(in crate::check) async fn count_tokens(bench: &Bench) -> Step<Found> {
     ];
     for (what, mut body, expected) in cases {
         body["model"] = json!(bench.rig.model);
-        let post = bench.post("plain")?.to("/v1/messages/count_tokens?beta=true").edit(|whole, _| *whole = body.clone());
+        let post =
+            bench.post("plain")?.to("/v1/messages/count_tokens?beta=true").edit(|whole, _| *whole = body.clone());
         let asked = post.header("anthropic-beta", "token-counting-2024-11-01").about(what).send().await?;
         if matches!(asked.status(), Some(404 | 405 | 501)) {
             return Ok(Found::passed(format!("not offered ({}): the client counts by asking", asked.what_came())));
@@ -112,8 +113,7 @@ pub(in crate::check) async fn count_tokens(bench: &Bench) -> Step<Found> {
 }
 
 /// A black PNG of 1000 × 1000.
-const SQUARE: &str =
-    "iVBORw0KGgoAAAANSUhEUgAAA+gAAAPoAQAAAABl2OlJAAAAkUlEQVR42u3BMQEAAADCoPVPbQo/oAAAAAAAAAAAAAAAAAAAAAAA\
+const SQUARE: &str = "iVBORw0KGgoAAAANSUhEUgAAA+gAAAPoAQAAAABl2OlJAAAAkUlEQVR42u3BMQEAAADCoPVPbQo/oAAAAAAAAAAAAAAAAAAAAAAA\
      AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\
      AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAvgbsPwABNAyb4wAAAABJRU5ErkJggg==";
 
@@ -125,7 +125,8 @@ pub(in crate::check) async fn discovery(bench: &Bench) -> Step<Found> {
             return Ok(Found::not_applicable(format!("not offered: {}", asked.what_came())));
         }
         asked.has_status(|status| status == 200)?;
-        let took = Duration::from_micros(asked.came.exchange.ended_us.saturating_sub(asked.came.exchange.request.head_us));
+        let took =
+            Duration::from_micros(asked.came.exchange.ended_us.saturating_sub(asked.came.exchange.request.head_us));
         if took > DISCOVERY {
             return Err(Found::failed(format!("{:.1} s, and the client gives up after 3 s", took.as_secs_f64())));
         }

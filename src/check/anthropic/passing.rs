@@ -11,7 +11,8 @@ use crate::evidence::TargetKind;
 const UNKNOWN_BETA: &str = "ccsmoke-unheard-of-2099-01-01";
 
 /// What the client asks for on every request.
-const BETAS: &str = "claude-code-20250219,interleaved-thinking-2025-05-14,context-management-2025-06-27,effort-2025-11-24";
+const BETAS: &str =
+    "claude-code-20250219,interleaved-thinking-2025-05-14,context-management-2025-06-27,effort-2025-11-24";
 
 /// Everything about the body on the way up.
 const BODY: [Kind; 17] = [
@@ -196,8 +197,7 @@ pub(in crate::check) async fn media(bench: &Bench) -> Step<Found> {
 }
 
 /// A PNG of one pixel.
-const PIXEL: &str =
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
 /// The beginning of a PDF; nobody opens it.
 const PDF: &str = "JVBERi0xLjQKJcOkw7zDtsOfCjEgMCBvYmoKPDw+PgplbmRvYmoKdHJhaWxlcgo8PD4+CiUlRU9GCg==";
@@ -205,8 +205,7 @@ const PDF: &str = "JVBERi0xLjQKJcOkw7zDtsOfCjEgMCBvYmoKPDw+PgplbmRvYmoKdHJhaWxlc
 pub(in crate::check) async fn system_role(bench: &Bench) -> Step<Found> {
     let edit = |body: &mut Value, _: &str| {
         let prompt = body["messages"][0].clone();
-        body["messages"] =
-            json!([prompt, {"role": "system", "content": [{"type": "text", "text": "Keep it short."}]}]);
+        body["messages"] = json!([prompt, {"role": "system", "content": [{"type": "text", "text": "Keep it short."}]}]);
     };
     let betas = format!("{BETAS},mid-conversation-system-2026-04-07");
     let asked = bench.post("plain")?.stream(false).header("anthropic-beta", &betas).edit(edit).send().await?;
