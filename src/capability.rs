@@ -52,3 +52,11 @@ pub enum Capability {
     /// The list of models.
     ModelDiscovery,
 }
+
+impl Capability {
+    /// Its name, as files and reports have it.
+    pub fn name(&self) -> String {
+        // A unit variant is a string to serde.
+        serde_json::to_value(self).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+}

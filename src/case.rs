@@ -2,13 +2,15 @@
 //! client's transcript. Derived from evidence alone; nothing here judges.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::compare::{Difference, compare};
+use crate::capability::Capability;
+use crate::compare::{Comparison, Difference, compare};
 use crate::decode::decoded;
-use crate::evidence::{Evidence, LaunchFacts, TargetKind};
+use crate::evidence::{Evidence, LaunchFacts, ProviderRecord, TargetKind};
 use crate::exchange::{End, Exchange, header};
 use crate::finding::Suspect;
 use crate::messages::{Answer, FaultKind, StreamEvent, read_message, read_stream};
@@ -32,6 +34,8 @@ pub struct Case<'a> {
     pub text: TextVerdict,
     /// What the gateway changed between its two sides.
     pub differences: Vec<Difference>,
+    /// The client's exchanges whose request the provider itself did not answer to the end, where its side was recorded.
+    failed_behind: BTreeSet<u32>,
 }
 
 /// One inference request with what came back.
@@ -47,6 +51,8 @@ pub struct Call<'a> {
     pub launch: usize,
     /// Whether a sub-agent sent it.
     pub by_agent: bool,
+    /// Whether ccsmoke sent it itself.
+    pub by_probe: bool,
 }
 
 /// What a response with status 200 said.
@@ -95,11 +101,54 @@ impl<'a> Case<'a> {
                 let by_agent = header(&exchange.request.headers, "x-claude-code-agent-id").is_some()
                     || (offers_agent && offers_any(&call.request) && !offers(&call.request, "Agent"));
                 let launch = evidence.launches.iter().filter(|l| l.started_us <= exchange.request.head_us).count();
-                Call { launch: launch.max(1), by_agent, ..call }
+                let by_probe = evidence.sends.iter().any(|s| s.exchange == Some(exchange.id));
+                Call { launch: launch.max(1), by_agent, by_probe, ..call }
             })
             .collect();
-        let differences = compare(evidence, &calls);
-        Self { probe, evidence, transcript: Transcript::read(&evidence.launches), calls, text, differences }
+        let Comparison { differences, failed_behind } = compare(evidence, &calls);
+        let transcript = Transcript::read(&evidence.launches);
+        Self { probe, evidence, transcript, calls, text, differences, failed_behind }
+    }
+
+    /// Whether a call went wrong because the probe arranges it: it is sent to be refused, or the script lets the provider fail. What
+    /// the client then does is what the probe is about, and what the gateway made of the failure is compared.
+    pub fn is_arranged(&self, call: &Call<'_>) -> bool {
+        let failed_there = match &self.evidence.behind {
+            Some(_) => self.failed_behind.contains(&call.exchange.id),
+            None => self.evidence.cell.target.kind == TargetKind::Embedded,
+        };
+        let by_the_rules = |r: &ProviderRecord| r.refusal.as_deref() == Some(&*call.error_words());
+        let broke_a_rule = || self.evidence.provider.iter().flatten().any(by_the_rules);
+        let failed = failed_there && !call.is_whole() && !broke_a_rule();
+        (call.by_probe && call.status().is_some_and(|s| s >= 400))
+            || (self.scripted() && self.probe.makes_trouble() && failed)
+    }
+
+    /// Whether the client had to cope with failures, and all of them were arranged.
+    pub fn trouble_is_arranged(&self) -> bool {
+        let mut failed = self.launch_calls().filter(|c| !c.is_whole()).peekable();
+        failed.peek().is_some() && failed.all(|c| self.is_arranged(c))
+    }
+
+    /// Whether the probe is about counting tokens, so that a provider without the endpoint fails it.
+    pub fn wants_counts(&self) -> bool {
+        self.probe.expect.counts.is_some() || self.probe.capabilities.get_ref().contains(&Capability::CountTokens)
+    }
+
+    /// Whether the probe is about the list of models.
+    pub fn wants_models(&self) -> bool {
+        self.probe.capabilities.get_ref().contains(&Capability::ModelDiscovery)
+    }
+
+    /// The exchange that an exchange of the client became behind the gateway: of the same path, within its time, with this body.
+    pub fn behind(&self, near: &Exchange) -> Option<&Exchange> {
+        let same = |far: &&Exchange| {
+            far.request.method == near.request.method
+                && far.request.path().ends_with(near.request.path())
+                && (near.request.head_us..=near.ended_us).contains(&far.request.head_us)
+        };
+        let all = || self.evidence.behind.iter().flatten().filter(same);
+        all().find(|far| far.request.body == near.request.body).or_else(|| all().next())
     }
 
     /// Whom a defect of the wire is to be laid to: whoever stands at the other end of the client tap.
@@ -138,6 +187,11 @@ impl<'a> Case<'a> {
     /// The calls of the main conversation.
     pub fn main_calls(&self) -> impl DoubleEndedIterator<Item = &Call<'a>> {
         self.calls.iter().filter(|c| !c.by_agent)
+    }
+
+    /// The calls that a client sent.
+    pub fn launch_calls(&self) -> impl DoubleEndedIterator<Item = &Call<'a>> {
+        self.calls.iter().filter(|c| !c.by_probe)
     }
 
     /// Every answer, with its call.
@@ -192,7 +246,7 @@ impl<'a> Call<'a> {
     /// A call that nothing is known of but its exchange.
     pub fn read(exchange: &'a Exchange) -> Self {
         let request = exchange.request.body.json().unwrap_or(Value::Null);
-        Self { exchange, reply: read_reply(exchange, &request), request, launch: 1, by_agent: false }
+        Self { exchange, reply: read_reply(exchange, &request), request, launch: 1, by_agent: false, by_probe: true }
     }
 }
 
@@ -237,6 +291,11 @@ impl Call<'_> {
     fn error_body(&self) -> Cow<'_, [u8]> {
         let Some(response) = &self.exchange.response else { return Cow::Borrowed(&[]) };
         decoded(&response.headers, &response.body.bytes).unwrap_or(Cow::Borrowed(&response.body.bytes))
+    }
+
+    /// Whether an answer came to its end.
+    pub fn is_whole(&self) -> bool {
+        self.answer().is_some_and(|a| a.finished)
     }
 
     /// Whether the response was complete by its own framing.

@@ -12,18 +12,21 @@ use tokio_util::sync::CancellationToken;
 use crate::client::Client;
 use crate::control::acquit;
 use crate::evidence::{
-    CellFacts, EVIDENCE_VERSION, Evidence, LaunchFacts, LogFacts, ProcessFacts, TapFacts, TargetKind,
+    CellFacts, EVIDENCE_VERSION, Evidence, LaunchFacts, LogFacts, ProcessFacts, SendFacts, TapFacts, TargetKind,
 };
+use crate::exchange::Exchange;
 use crate::judge::judge;
-use crate::launch::{arguments, environment};
+use crate::launch::{self, arguments, environment};
 use crate::log_delta::{LogMark, Wait};
 use crate::model::{Model, asked_or_default};
-use crate::probe::{Launch, Probe, Vars};
+use crate::probe::{Credential, EndAt, Launch, Probe, Vars};
 use crate::process::{self, Activity, Controls, ProcessLimits, ProcessSpec};
-use crate::provider::{self, Conversation};
+use crate::provider::{self, Conversation, WRONG_KEY};
 use crate::redact::Redactor;
 use crate::report::store::RunFiles;
-use crate::stand::{Common, Stand};
+use crate::secret::Secret;
+use crate::send;
+use crate::stand::{Common, Entry, Stand};
 use crate::tap::{Access, Credentials, Tap, TapConfig, cell_token};
 use crate::tap_log::tap_log;
 use crate::text_rules::TextRules;
@@ -35,6 +38,9 @@ const MARKER_PREFIX: &str = "CCS";
 
 /// How long a gateway's log is waited for after the last launch.
 const LATE_LINES: Wait = Wait { quiet: Duration::from_millis(100), at_most: Duration::from_secs(1) };
+
+/// How long a provider may go on after its client was ended.
+const UNTIL_CANCELLED: Duration = Duration::from_secs(5);
 
 /// One cell of the plan.
 #[derive(Clone)]
@@ -62,7 +68,9 @@ impl CellPlan {
     /// How long it will take, compared with others: launches, and what a client without `--bare` does more.
     pub fn weight(&self) -> usize {
         let turns = self.probe.turn.len();
-        self.probe.launch.len() * 4 + turns + if self.probe.bare { 0 } else { 4 }
+        // A probe that says how long it may take waits for something.
+        let waits = usize::try_from(self.probe.timeout_s.unwrap_or(0)).unwrap_or(usize::MAX);
+        self.probe.launch.len() * 4 + turns + waits + if self.probe.bare { 0 } else { 4 }
     }
 }
 
@@ -184,6 +192,7 @@ impl Rig {
                 vars: vars.clone(),
             },
             launches: Vec::new(),
+            sends: Vec::new(),
             exchanges: Vec::new(),
             tap: TapFacts { max_requests: self.limits.max_requests, runaway: false },
             behind: None,
@@ -191,6 +200,7 @@ impl Rig {
             provider: None,
             log: LogFacts::default(),
             workspace: Vec::new(),
+            config: Vec::new(),
         };
         let target = match cell.stand.enter(&cell.model, &self.common).await {
             Ok(target) => target,
@@ -227,7 +237,13 @@ impl Rig {
         }
         wire.abort();
         guard.abort();
+        let sent = self.send(cell, &vars, &target, &tap, started, cancel).await?;
+        if let (Some(_), Some(provider)) = (&probe.expect.cancelled, &target.provider) {
+            // A provider that is not left in this time is judged as one that is still at work.
+            drop(tokio::time::timeout(UNTIL_CANCELLED, provider.quiet(&vars.nonce)).await);
+        }
         (evidence.exchanges, evidence.tap) = tap.finish().await;
+        evidence.sends = sent.finish(&mut evidence.exchanges).await;
         evidence.behind = target.claim(&vars.nonce, started);
         evidence.gateway = target.gateway_facts(&evidence.exchanges).await;
         evidence.provider = target.provider.as_ref().map(|p| p.records(&vars.nonce));
@@ -235,8 +251,92 @@ impl Rig {
             evidence.log = mark.delta(LATE_LINES).await;
         }
         evidence.workspace = workspace.compare(probe, &vars);
+        evidence.config = workspace.config_files(probe);
         Ok(evidence)
     }
+
+    /// Sends what the probe has ccsmoke send itself, one after another.
+    async fn send(
+        &self,
+        cell: &CellPlan,
+        vars: &Vars,
+        target: &Entry,
+        tap: &Tap,
+        started: Instant,
+        cancel: &CancellationToken,
+    ) -> io::Result<Sent> {
+        let mut sent = Sent::default();
+        let model = wire_model(&cell.stand.client_model(&cell.model), &cell.stand.client_env(&cell.model));
+        let timeout = cell.probe.timeout_s.map_or(self.limits.timeout, Duration::from_secs);
+        for send in &cell.probe.send {
+            let (base_url, token) = match send.credential {
+                Credential::Bearer | Credential::ApiKey | Credential::Both => {
+                    (tap.base_url(), tap.token().unwrap_or_default().to_owned())
+                }
+                Credential::Wrong | Credential::None => {
+                    // A tap of its own puts the wrong credential, or none, into the place of the cell's token.
+                    let upstream = (send.credential == Credential::Wrong).then(|| Secret::new(WRONG_KEY));
+                    let credentials = Credentials { cell_token: cell_token()?, upstream };
+                    let config = TapConfig::new(target.upstream.clone(), Access::Cell(credentials), started);
+                    let tap = Tap::start(config).await?;
+                    let place = (tap.base_url(), tap.token().unwrap_or_default().to_owned());
+                    sent.taps.push(tap);
+                    place
+                }
+            };
+            let from_us = micros(started.elapsed());
+            let read = tokio::select! {
+                read = tokio::time::timeout(timeout, send::send(send, &base_url, &token, vars, &model)) => read,
+                () = cancel.cancelled() => break,
+            };
+            let (left, error) = match read {
+                Ok(Ok(read)) => (read == send::Read::Left, None),
+                Ok(Err(e)) => (false, Some(e.to_string())),
+                Err(_) => (false, Some(format!("no answer within {} s", timeout.as_secs()))),
+            };
+            sent.sends.push((from_us, SendFacts { name: send.name.get_ref().clone(), exchange: None, left, error }));
+        }
+        Ok(sent)
+    }
+}
+
+/// What was sent without a client, and the further taps that it went through.
+#[derive(Default)]
+struct Sent {
+    taps: Vec<Tap>,
+    /// Each with the time at which it began.
+    sends: Vec<(u64, SendFacts)>,
+}
+
+impl Sent {
+    /// Adds what the further taps recorded to the cell's exchanges, in order of time, and says which exchange each request is.
+    async fn finish(self, exchanges: &mut Vec<Exchange>) -> Vec<SendFacts> {
+        for tap in self.taps {
+            exchanges.extend(tap.finish().await.0);
+        }
+        exchanges.sort_by_key(|e| e.request.head_us);
+        for (id, exchange) in (0..).zip(exchanges.iter_mut()) {
+            exchange.id = id;
+        }
+        let starts: Vec<u64> = self.sends.iter().map(|(from_us, _)| *from_us).chain([u64::MAX]).collect();
+        let of = |(i, (from_us, send)): (usize, (u64, SendFacts))| {
+            // The clients are gone, and one was sent after the other.
+            let its = exchanges.iter().find(|e| (from_us..starts[i + 1]).contains(&e.request.head_us));
+            SendFacts { exchange: its.map(|e| e.id), ..send }
+        };
+        self.sends.into_iter().enumerate().map(of).collect()
+    }
+}
+
+/// The id by which a model is asked for on the wire, where the client resolves an alias: as its environment says, or to what
+/// 2.1.329 makes of it.
+fn wire_model(name: &str, client_env: &[(String, String)]) -> String {
+    if !["haiku", "opus", "sonnet"].contains(&name) {
+        return name.to_owned();
+    }
+    let variable = format!("ANTHROPIC_DEFAULT_{}_MODEL", name.to_uppercase());
+    let set = client_env.iter().find(|(n, _)| *n == variable).map(|(_, value)| value.clone());
+    set.unwrap_or_else(|| format!("claude-{name}-5-5"))
 }
 
 /// The SCOPE part of markers: the target's name in capital letters and digits.
@@ -263,6 +363,18 @@ impl Launcher<'_> {
         let probe = &cell.probe;
         let total = probe.timeout_s.map_or(rig.limits.timeout, Duration::from_secs);
         let args = arguments(probe, launch, vars, &cell.stand.client_model(&cell.model));
+        let input = match launch.prompt {
+            Some(_) => Ok(None),
+            None => workspace.input(&launch::input(launch, probe, vars)).map(Some),
+        };
+        let input = match input {
+            Ok(input) => input,
+            Err(e) => {
+                let words = format!("standard input cannot be prepared: {e}");
+                let process = ProcessFacts { spawn_error: Some(words), ..ProcessFacts::default() };
+                return LaunchFacts { args, started_us: micros(recording.elapsed()), duration_us: 0, process };
+            }
+        };
         let folders = workspace.folders();
         let world = &rig.common.world;
         let mut environment =
@@ -275,6 +387,7 @@ impl Launcher<'_> {
             args: args.clone(),
             environment,
             folder: workspace.folder().to_owned(),
+            input,
             limits: ProcessLimits {
                 total,
                 idle: probe.idle_s.map_or(total.mul_f64(2.0 / 3.0), Duration::from_secs),
@@ -286,6 +399,8 @@ impl Launcher<'_> {
         let permit = Arc::clone(&rig.starts).acquire_owned().await.ok();
         let mut wire = tap.activity();
         wire.mark_unchanged();
+        let until = launch.end_at.map(|EndAt::FirstText| "\"text_delta\"");
+        let controls = Controls { until, ..controls.clone() };
         let began = Instant::now();
         let started_us = micros(began.duration_since(recording));
         let release = async move {
@@ -294,7 +409,7 @@ impl Launcher<'_> {
             std::future::pending::<()>().await;
         };
         let process: ProcessFacts = tokio::select! {
-            facts = process::run(&spec, controls) => facts,
+            facts = process::run(&spec, &controls) => facts,
             () = release => ProcessFacts::default(),
         };
         LaunchFacts { args, started_us, duration_us: micros(began.elapsed()), process }

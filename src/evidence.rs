@@ -18,6 +18,9 @@ pub struct Evidence {
     pub cell: CellFacts,
     /// The client's launches, in order.
     pub launches: Vec<LaunchFacts>,
+    /// The requests that ccsmoke sent itself, in order; they came behind all launches.
+    #[serde(default)]
+    pub sends: Vec<SendFacts>,
     /// What the client tap recorded, in order of arrival.
     pub exchanges: Vec<Exchange>,
     /// What the tap itself did.
@@ -36,6 +39,9 @@ pub struct Evidence {
     pub log: LogFacts,
     /// The workspace's files as they were after the last launch.
     pub workspace: Vec<FileFact>,
+    /// Files of the client's configuration that the probe asks for.
+    #[serde(default)]
+    pub config: Vec<ConfigFile>,
 }
 
 impl Evidence {
@@ -102,7 +108,7 @@ pub struct GatewayFailure {
 }
 
 /// Who answered at the other end of the client tap; it decides to whom a broken stream can be laid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TargetKind {
     /// The scripted provider itself: no gateway between.
@@ -113,6 +119,28 @@ pub enum TargetKind {
     Translator,
     /// A gateway, or a provider's own API, with something behind it that we did not see.
     Live,
+}
+
+/// One request that ccsmoke sent itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendFacts {
+    /// Its name in the probe.
+    pub name: String,
+    /// The exchange that it is; `None` when it never came to one.
+    pub exchange: Option<u32>,
+    /// Whether ccsmoke left before the end, as the probe asks.
+    pub left: bool,
+    /// Why it could not be sent or its answer not be read, in words.
+    pub error: Option<String>,
+}
+
+/// A file of the client's configuration after the last launch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigFile {
+    /// The path below the configuration folder.
+    pub path: String,
+    /// What it held; `None` when it could not be read.
+    pub text: Option<String>,
 }
 
 /// What one launch of the client was and did.
@@ -169,6 +197,8 @@ pub enum EndedBy {
     Runaway,
     /// The run was interrupted.
     Interrupt,
+    /// The probe ends it there.
+    Probe,
 }
 
 impl EndedBy {
@@ -238,6 +268,10 @@ pub struct ProviderRecord {
     pub unknown: Vec<String>,
     /// Whether the answer was sent to its end; `false` when the other side went away.
     pub delivered: bool,
+    /// Whether the other side was seen to go away before the end. An answer that is neither delivered nor abandoned was still
+    /// being sent when the cell ended.
+    #[serde(default)]
+    pub abandoned: bool,
 }
 
 /// What was logged while the cell ran.
@@ -256,7 +290,7 @@ pub struct LogFacts {
 pub struct FileFact {
     /// The path relative to the workspace.
     pub path: String,
-    /// What the probe had put there.
+    /// What the probe had put there; bytes as base64.
     pub expected: String,
     /// Whether it still holds exactly that.
     pub intact: bool,

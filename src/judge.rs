@@ -12,7 +12,8 @@ use crate::verdict::{Classification, Outcome, Usage, Verdict};
 
 /// Judges one attempt at one cell.
 ///
-/// The real verdict is never kinder than the text verdict on `product_failure` and `harness_bug`.
+/// The real verdict is never kinder than the text verdict on `product_failure` and `harness_bug`, except where the probe itself
+/// arranges an error response or asks the model nothing: by text alone either is always a failure.
 pub fn judge(rules: &TextRules, probe: &Probe, evidence: &Evidence) -> Verdict {
     let input = text_input(probe, evidence);
     let facts = TextFacts::gather(&input);
@@ -29,7 +30,8 @@ pub fn judge(rules: &TextRules, probe: &Probe, evidence: &Evidence) -> Verdict {
     let mut classification =
         decisive.map_or(Classification::Passed, |(_, found)| found.class.unwrap_or_else(|| class_of(&case, found)));
     let findings = found.into_iter().map(|(rule, found)| finding(rule.code, rule.severity, found)).collect();
-    if text_verdict.classification.is_regression() && !classification.is_regression() {
+    let floor = !probe.is_beyond_text() && text_verdict.classification.is_regression();
+    if floor && !classification.is_regression() {
         classification = text_verdict.classification;
     }
     let outcome = match classification {

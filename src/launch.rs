@@ -3,7 +3,9 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use crate::probe::{Launch, Probe, Vars};
+use serde_json::{Value, json};
+
+use crate::probe::{Credential, InputBlock, Launch, Probe, UserMessage, Vars};
 
 /// Variables of the caller that a client or a gateway may see; all others are kept from it. `LC_*` may pass, too.
 const PASSED_ON: [&str; 3] = ["PATH", "LANG", "TZ"];
@@ -39,7 +41,7 @@ const HERMETIC: [(&str, &str); 15] = [
 
 /// Tools that cannot act outside the workspace: they change nothing. Only a probe that offers no others may tell a client
 /// that runs as root that it is in a sandbox, because cells are not contained.
-const HARMLESS_TOOLS: [&str; 2] = ["Agent", "Read"];
+const HARMLESS_TOOLS: [&str; 4] = ["Agent", "Read", "ToolSearch", "WebSearch"];
 
 /// The arguments of one launch.
 pub fn arguments(probe: &Probe, launch: &Launch, vars: &Vars, model: &str) -> Vec<String> {
@@ -50,6 +52,9 @@ pub fn arguments(probe: &Probe, launch: &Launch, vars: &Vars, model: &str) -> Ve
     }
     if probe.persist {
         add(&[if launch.resume { "--resume" } else { "--session-id" }, &vars.session_id]);
+    }
+    if launch.fork {
+        add(&["--fork-session"]);
     }
     add(&["--output-format", "stream-json", "--include-partial-messages", "--verbose"]);
     add(&["--permission-mode", "bypassPermissions", "--dangerously-skip-permissions", "--model", model]);
@@ -71,8 +76,43 @@ pub fn arguments(probe: &Probe, launch: &Launch, vars: &Vars, model: &str) -> Ve
     for late in &probe.late_args {
         add(&[&vars.fill(late.get_ref())]);
     }
-    add(&["-p", vars.fill(launch.prompt.get_ref()).trim()]);
+    match &launch.prompt {
+        Some(prompt) => add(&["-p", vars.fill(prompt.get_ref()).trim()]),
+        None => add(&["--input-format", "stream-json", "-p"]),
+    }
     args
+}
+
+/// What a launch without a prompt gets on standard input: one message of the user a line.
+pub fn input(launch: &Launch, probe: &Probe, vars: &Vars) -> String {
+    let block = |block: &InputBlock| match block {
+        InputBlock::Text(text) => json!({"type": "text", "text": with_filler(&vars.fill(text.get_ref()))}),
+        InputBlock::Image(path) => {
+            let file = probe.workspace.iter().find(|f| f.path.get_ref() == path.get_ref());
+            let coded = file.and_then(|f| f.base64.as_ref()).map(|coded| coded.get_ref().split_whitespace());
+            let data: String = coded.into_iter().flatten().collect();
+            json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}})
+        }
+    };
+    let line = |message: &UserMessage| {
+        let content: Vec<Value> = message.blocks.iter().map(block).collect();
+        format!("{}\n", json!({"type": "user", "message": {"role": "user", "content": content}}))
+    };
+    launch.input.iter().map(line).collect()
+}
+
+/// Placeholders that stand for words that only take up room, and how many bytes each is.
+const FILLERS: [(&str, usize); 2] = [("{page}", 16 << 10), ("{filler}", 1 << 20)];
+
+/// Fills in the placeholders for words that only take up room; they repeat and are always the same.
+pub fn with_filler(text: &str) -> String {
+    const WORDS: &str = "This sentence only takes up room and asks for nothing at all. ";
+    let mut out = text.to_owned();
+    for (placeholder, bytes) in FILLERS.iter().filter(|(placeholder, _)| text.contains(placeholder)) {
+        let filler: String = WORDS.chars().cycle().take(*bytes).collect();
+        out = out.replace(placeholder, &filler);
+    }
+    out
 }
 
 /// The folders of one cell's client.
@@ -109,7 +149,8 @@ pub fn environment(
     set("CLAUDE_CODE_TMPDIR", folders.temporary.as_os_str());
     set("ANTHROPIC_BASE_URL", base_url.as_ref());
     set("ANTHROPIC_API_URL", format!("{base_url}/v1").as_ref());
-    set("ANTHROPIC_AUTH_TOKEN", token.as_ref());
+    let by_key = probe.credential.as_ref().is_some_and(|c| *c.get_ref() == Credential::ApiKey);
+    set(if by_key { "ANTHROPIC_API_KEY" } else { "ANTHROPIC_AUTH_TOKEN" }, token.as_ref());
     if is_root && is_harmless(probe) {
         set("IS_SANDBOX", "1".as_ref());
     }

@@ -34,12 +34,15 @@ pub mod verdict;
 
 // What we drive.
 pub mod client;
+pub mod fault;
 pub mod gateway;
 pub mod launch;
 pub mod log_delta;
 pub mod process;
 pub mod provider;
+pub mod reference;
 pub mod secret;
+pub mod send;
 pub mod tap;
 pub mod target;
 pub mod workspace;
@@ -55,5 +58,6 @@ pub mod doctor;
 pub mod judge_text;
 pub mod probes;
 pub mod run;
+pub mod selftest;
 pub mod stand;
 pub mod world;

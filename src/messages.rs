@@ -1,5 +1,5 @@
 //! The Anthropic Messages answer: the automaton that follows a stream event by event, puts the message together, and
-//! names every rule of a well-formed stream that was broken, with the event that broke it.
+//! names every rule of a well-formed stream that was broken, with the event that broke it, and whether Claude Code copes.
 //!
 //! Source: <https://docs.claude.com/en/docs/build-with-claude/streaming>. Pings, comments, unknown events, unknown block
 //! and delta types are allowed everywhere: the protocol grows.
@@ -27,6 +27,8 @@ pub struct Answer {
     pub blocks: Vec<Value>,
     /// Why the model stopped.
     pub stop_reason: Option<String>,
+    /// The stop sequence that was met.
+    pub stop_sequence: Option<String>,
     /// Usage as the answer's start gave it.
     pub start_usage: Option<Value>,
     /// Usage as the answer's end gave it.
@@ -48,6 +50,8 @@ pub struct Fault {
     pub event: usize,
     /// What was seen, in words.
     pub detail: String,
+    /// Whether only the contract is broken: Claude Code was measured to cope with it. Other clients need not.
+    pub tolerated: bool,
 }
 
 /// The families of rules.
@@ -96,6 +100,7 @@ pub fn read_message(message: &Value) -> Answer {
     answer.id = text("id");
     answer.model = text("model");
     answer.stop_reason = text("stop_reason");
+    answer.stop_sequence = text("stop_sequence");
     answer.blocks = message["content"].as_array().cloned().unwrap_or_default();
     answer.start_usage = Some(message["usage"].clone()).filter(Value::is_object);
     answer.end_usage.clone_from(&answer.start_usage);
@@ -112,7 +117,12 @@ pub fn read_message(message: &Value) -> Answer {
 
 impl Answer {
     fn fault(&mut self, kind: FaultKind, event: usize, detail: impl Into<String>) {
-        self.faults.push(Fault { kind, event, detail: detail.into() });
+        self.faults.push(Fault { kind, event, detail: detail.into(), tolerated: kind == FaultKind::Usage });
+    }
+
+    /// A fault that this client copes with.
+    fn tolerable(&mut self, kind: FaultKind, event: usize, detail: impl Into<String>) {
+        self.faults.push(Fault { kind, event, detail: detail.into(), tolerated: true });
     }
 
     /// Blocks of that type.
@@ -157,7 +167,7 @@ impl Answer {
                 self.fault(FaultKind::StopReason, event, "stop reason tool_use without a tool call");
             }
             Some(reason @ ("end_turn" | "stop_sequence")) if calls > 0 => {
-                self.fault(FaultKind::StopReason, event, format!("stop reason {reason} after a tool call"));
+                self.tolerable(FaultKind::StopReason, event, format!("stop reason {reason} after a tool call"));
             }
             Some(_) => {}
         }
@@ -189,6 +199,8 @@ struct Automaton {
     /// In order of opening. A well-formed stream never has more than one.
     open: Vec<OpenBlock>,
     delta_seen: bool,
+    /// The last message_delta that brought a stop reason and no usage.
+    bare_reason: Option<usize>,
 }
 
 /// The events that carry the answer. All others may hold anything: the protocol grows.
@@ -208,6 +220,11 @@ impl Automaton {
     fn fault(&mut self, kind: FaultKind, detail: impl Into<String>) {
         let event = self.events;
         self.answer.fault(kind, event, detail);
+    }
+
+    fn tolerable(&mut self, kind: FaultKind, detail: impl Into<String>) {
+        let event = self.events;
+        self.answer.tolerable(kind, event, detail);
     }
 
     fn step(&mut self, event: StreamEvent<'_>) {
@@ -278,7 +295,7 @@ impl Automaton {
     fn block_start(&mut self, data: &Value) {
         if let Some(open) = self.open.last() {
             let detail = format!("a block opens while block {} is open", open.index);
-            self.fault(FaultKind::OutOfOrder, detail);
+            self.tolerable(FaultKind::OutOfOrder, detail);
         }
         if self.delta_seen {
             self.fault(FaultKind::OutOfOrder, "a block opens after message_delta");
@@ -360,9 +377,12 @@ impl Automaton {
     fn message_delta(&mut self, data: &Value) {
         if let Some(open) = self.open.last() {
             let detail = format!("message_delta while block {} is open", open.index);
-            self.fault(FaultKind::OutOfOrder, detail);
+            self.tolerable(FaultKind::OutOfOrder, detail);
         }
         self.delta_seen = true;
+        if let Some(sequence) = data["delta"]["stop_sequence"].as_str() {
+            self.answer.stop_sequence = Some(sequence.to_owned());
+        }
         if let Some(reason) = data["delta"]["stop_reason"].as_str() {
             if let Some(before) = self.answer.stop_reason.as_deref().filter(|before| *before != reason) {
                 let detail = format!("stop reason {reason} after stop reason {before}");
@@ -370,9 +390,21 @@ impl Automaton {
             }
             self.answer.stop_reason = Some(reason.to_owned());
         }
+        let has_reason = data["delta"]["stop_reason"].is_string();
         match data["usage"].as_object() {
-            Some(usage) => self.count(usage),
-            None => self.fault(FaultKind::Usage, "message_delta without usage"),
+            Some(usage) => {
+                if let Some(first) = self.bare_reason.take_if(|_| !has_reason) {
+                    let detail = format!(
+                        "usage without stop_reason, which came without usage in event {first}: clients want both in one message_delta"
+                    );
+                    self.fault(FaultKind::OutOfOrder, detail);
+                }
+                self.count(usage);
+            }
+            None => {
+                self.bare_reason = has_reason.then_some(self.events);
+                self.fault(FaultKind::Usage, "message_delta without usage");
+            }
         }
     }
 
@@ -390,7 +422,7 @@ impl Automaton {
     fn message_stop(&mut self) {
         if let Some(open) = self.open.last() {
             let detail = format!("message_stop while block {} is open", open.index);
-            self.fault(FaultKind::OutOfOrder, detail);
+            self.tolerable(FaultKind::OutOfOrder, detail);
         }
         while let Some(index) = self.open.first().map(|o| o.index) {
             self.close(index);

@@ -4,6 +4,11 @@
 //! Files are strict: an unknown key, a wrong type, an unknown placeholder or a contradiction is an error that names the
 //! file, the line and the column (see [`FileError`]).
 
+mod check;
+mod expect;
+mod script;
+mod send;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -11,8 +16,17 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use crate::capability::Capability;
+use crate::evidence::TargetKind;
 use crate::file_error::FileError;
-use crate::placeholder;
+
+pub(crate) use check::RESERVED_ENV;
+pub use expect::{Answer, ErrorExpect, Expect, FileExpect, Need, SendExpect, Thinking, ToolExpect};
+pub use script::{
+    Block, Cut, CutKind, Point, ServerToolUse, Silence, Split, StreamError, ThinkingBlock, ToolUseBlock, Turn,
+    TurnError, TurnUsage, When, Wire,
+};
+pub use send::{Credential, Send};
 
 /// The largest probe file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -34,6 +48,10 @@ pub struct Probe {
     pub title: String,
     /// The KIND part of the cell's marker, e.g. `BASIC`: capital letters and digits.
     pub kind: Spanned<String>,
+    /// What of Claude Code the probe exercises.
+    pub capabilities: Spanned<BTreeSet<Capability>>,
+    /// The kinds of targets of which the probe says something; all of them when absent. For others it is no part of the plan.
+    pub only: Option<Spanned<BTreeSet<TargetKind>>>,
     /// Whether the client is started with `--bare`.
     #[serde(default = "yes")]
     pub bare: bool,
@@ -56,12 +74,18 @@ pub struct Probe {
     pub timeout_s: Option<u64>,
     /// Seconds without any output or wire activity after which a launch is ended; the run's default when absent.
     pub idle_s: Option<u64>,
+    /// In which form the client shows its credential: `bearer` or `api_key`.
+    #[serde(default)]
+    pub credential: Option<Spanned<Credential>>,
     /// Files that the workspace holds when the client starts.
     #[serde(default)]
     pub workspace: Vec<WorkspaceFile>,
     /// Launches of the client, in order.
     #[serde(default)]
     pub launch: Vec<Launch>,
+    /// Requests that ccsmoke sends itself when the launches are over, in order.
+    #[serde(default)]
+    pub send: Vec<Send>,
     /// What must be seen.
     pub expect: Expect,
     /// What the scripted provider answers. The first turn whose condition fits the conversation is played.
@@ -75,8 +99,10 @@ pub struct Probe {
 pub struct WorkspaceFile {
     /// Relative path below the workspace.
     pub path: Spanned<String>,
-    /// The content; placeholders are filled in.
-    pub content: Spanned<String>,
+    /// The content as text; placeholders are filled in.
+    pub content: Option<Spanned<String>>,
+    /// The content as base64, for bytes that are no text.
+    pub base64: Option<Spanned<String>>,
 }
 
 /// One start of the client.
@@ -84,193 +110,44 @@ pub struct WorkspaceFile {
 #[serde(deny_unknown_fields)]
 pub struct Launch {
     /// The prompt; placeholders are filled in.
-    pub prompt: Spanned<String>,
+    pub prompt: Option<Spanned<String>>,
+    /// Instead of a prompt: messages of the user on standard input, in order.
+    #[serde(default)]
+    pub input: Vec<UserMessage>,
     /// Whether this launch resumes the cell's session (`--resume`) instead of opening it.
     #[serde(default)]
     pub resume: bool,
+    /// Whether the session that is resumed goes on as a new one (`--fork-session`).
+    #[serde(default)]
+    pub fork: bool,
+    /// Where the client is ended by SIGTERM, as a user does who has seen enough.
+    pub end_at: Option<EndAt>,
 }
 
-/// What must be seen.
+/// A message of the user on standard input.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Expect {
-    /// What the text verdict needs (`spec/matrix.md` section 5, rule 5).
-    #[serde(default)]
-    pub needs: BTreeSet<Need>,
-    /// How many inference requests the client makes when everything goes right against the scripted provider.
-    pub requests: Option<Spanned<u32>>,
-    /// What the model's final answer must be.
-    pub answer: Option<Spanned<Answer>>,
-    /// Where thinking must come back.
-    pub thinking: Option<Spanned<Thinking>>,
-    /// Tool calls that must be made, succeed, and bring what is stated.
-    #[serde(default)]
-    pub tool: Vec<Spanned<ToolExpect>>,
-    /// The sub-agent that must be launched and finish.
-    pub agent: Option<Spanned<String>>,
-    /// Whether the session must be compacted and the marker survive it.
-    pub compact: Option<Spanned<bool>>,
-    /// Whether the token counts must be what the provider counted.
-    pub usage: Option<Spanned<bool>>,
-}
-
-/// What the text verdict can need.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Need {
-    /// The marker occurs.
-    Marker,
-    /// A tool result occurs.
-    ToolResult,
-    /// A sub-agent was called and gave a result.
-    Agent,
-    /// A `Task` tool with `run_in_background` false occurs.
-    Task,
-    /// Compaction is spoken of.
-    Compact,
-}
-
-/// What the model's final answer must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Answer {
-    /// It holds the marker.
-    Marker,
-}
-
-/// Where signed thinking must come back in the main conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Thinking {
-    /// In front of an answer's text.
-    BeforeText,
-    /// In front of a tool call.
-    BeforeTool,
-}
-
-/// A tool call that must be seen.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ToolExpect {
-    /// The tool's name.
-    pub name: String,
-    /// Text arguments, by name; a path also matches when it is given relative to the workspace.
-    #[serde(default)]
-    pub input: BTreeMap<String, String>,
-    /// Text that the tool's result must hold; placeholders are filled in.
-    pub result: String,
-    /// Whether a sub-agent makes the call.
-    #[serde(default)]
-    pub by_agent: bool,
-}
-
-/// One answer of the scripted provider.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Turn {
-    /// A name for messages.
-    pub name: Spanned<String>,
-    /// When the turn fits; every stated condition must hold.
-    #[serde(default)]
-    pub when: When,
+pub struct UserMessage {
     /// The content blocks, in order.
-    #[serde(default)]
-    pub blocks: Vec<Block>,
-    /// The stop reason; by default `tool_use` when a tool is called and `end_turn` otherwise.
-    pub stop_reason: Option<String>,
-    /// The token counts that are reported.
-    #[serde(default)]
-    pub usage: TurnUsage,
-    /// Milliseconds of pause in front of every event after the first.
-    #[serde(default)]
-    pub pause_ms: u64,
-    /// An error that is answered instead of the blocks.
-    pub error: Option<TurnError>,
+    pub blocks: Vec<InputBlock>,
 }
 
-/// When a turn fits: facts of the conversation alone, never the order of arrival.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct When {
-    /// A tool of that name is offered.
-    pub offers: Option<String>,
-    /// No tool of that name is offered.
-    pub lacks: Option<String>,
-    /// The conversation holds exactly so many tool results.
-    pub tool_results: Option<u32>,
-    /// The last text of a user message holds this.
-    pub user_says: Option<String>,
-}
-
-/// A content block of a scripted answer.
+/// A content block of a user's message.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Block {
-    /// Thinking, sent only where the request enables it.
-    Thinking(ThinkingBlock),
-    /// Text, one delta a piece.
-    Text(Vec<String>),
-    /// A tool call.
-    ToolUse(ToolUseBlock),
+pub enum InputBlock {
+    /// Text; placeholders are filled in.
+    Text(Spanned<String>),
+    /// A PNG file of the workspace.
+    Image(Spanned<String>),
 }
 
-/// Scripted thinking.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ThinkingBlock {
-    /// The text, one delta a piece.
-    pub pieces: Vec<String>,
-    /// Whether a signature follows; without one the block is what the real API never sends.
-    #[serde(default = "yes")]
-    pub signed: bool,
-}
-
-/// A scripted tool call.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ToolUseBlock {
-    /// The tool's name.
-    pub name: String,
-    /// The arguments; texts have their placeholders filled in.
-    pub input: BTreeMap<String, toml::Value>,
-    /// In how many fragments the arguments' JSON text is sent.
-    #[serde(default = "one")]
-    pub fragments: u32,
-}
-
-/// Token counts that a scripted answer reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TurnUsage {
-    /// Input tokens outside the cache.
-    pub input_tokens: u64,
-    /// Input tokens written to the cache.
-    pub cache_creation_input_tokens: u64,
-    /// Input tokens read from the cache.
-    pub cache_read_input_tokens: u64,
-    /// Output tokens, as the final cumulative count.
-    pub output_tokens: u64,
-}
-
-impl Default for TurnUsage {
-    fn default() -> Self {
-        Self { input_tokens: 321, cache_creation_input_tokens: 0, cache_read_input_tokens: 0, output_tokens: 42 }
-    }
-}
-
-/// A scripted refusal.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TurnError {
-    /// The HTTP status.
-    pub status: u16,
-    /// The error's type, e.g. `overloaded_error`.
-    pub kind: String,
-    /// The message.
-    pub message: String,
-    /// Further response headers, e.g. `retry-after`.
-    #[serde(default)]
-    pub headers: BTreeMap<String, String>,
+/// A moment at which something is left before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndAt {
+    /// When the first piece of text has come.
+    FirstText,
 }
 
 fn yes() -> bool {
@@ -293,12 +170,6 @@ pub struct Vars {
     /// `{session_id}`: the id of the client's session.
     pub session_id: String,
 }
-
-/// Placeholders that are known when a cell starts.
-const CELL_PLACEHOLDERS: [&str; 4] = ["marker", "nonce", "workspace", "session_id"];
-
-/// Placeholders of scripted answers. The marker is not among them: an answer has to come from the conversation.
-const TURN_PLACEHOLDERS: [&str; 4] = ["nonce", "workspace", "prompt.marker", "tool_result.marker"];
 
 impl Vars {
     /// Fills in the placeholders of `text`; what is no placeholder stays.
@@ -347,113 +218,25 @@ impl Probe {
         format!("{}:{line}", self.path.display())
     }
 
-    fn check(&self) -> Result<(), (Range<usize>, String)> {
-        let fail = |span: Range<usize>, message: &str| Err((span, message.to_owned()));
-        let named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        if self.id.is_empty() || !self.id.chars().all(named) {
-            return fail(0..0, "a probe's file name consists of small letters, digits and `_`");
-        }
-        let kind = self.kind.get_ref();
-        if kind.is_empty() || !kind.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit()) {
-            return fail(self.kind.span(), "`kind` consists of capital letters and digits");
-        }
-        if self.launch.is_empty() {
-            return fail(0..0, "a probe has at least one [[launch]]");
-        }
-        for (i, launch) in self.launch.iter().enumerate() {
-            let span = launch.prompt.span();
-            if launch.prompt.get_ref().trim().is_empty() {
-                return fail(span, "a prompt cannot be empty");
-            }
-            if launch.resume && (i == 0 || !self.persist) {
-                return fail(
-                    span,
-                    "a launch can resume only what an earlier launch kept: `persist = true`, not the first",
-                );
-            }
-            if !self.expect.tool.is_empty() && launch.prompt.get_ref().contains("{marker}") {
-                return fail(span, "the marker must come from the tool's result, so the prompt must not contain it");
-            }
-            known_placeholders(&launch.prompt, &CELL_PLACEHOLDERS)?;
-        }
-        let prompts = || self.launch.iter().map(|l| l.prompt.get_ref());
-        if !self.turn.is_empty() && !prompts().any(|p| p.contains("{nonce}")) {
-            return fail(
-                self.launch[0].prompt.span(),
-                "a prompt has to hold {nonce}: the scripted provider finds its script by it",
-            );
-        }
-        for arg in self.early_args.iter().chain(&self.late_args) {
-            known_placeholders(arg, &CELL_PLACEHOLDERS)?;
-        }
-        for (name, value) in &self.env {
-            known_placeholders(value, &CELL_PLACEHOLDERS)?;
-            if RESERVED_ENV.contains(&name.as_str()) {
-                return fail(value.span(), &format!("`{name}` is set by the harness and cannot be set by a probe"));
-            }
-        }
-        for file in &self.workspace {
-            known_placeholders(&file.content, &CELL_PLACEHOLDERS)?;
-            let path = Path::new(file.path.get_ref());
-            let plain = path.components().all(|c| matches!(c, std::path::Component::Normal(_)));
-            if file.path.get_ref().is_empty() || !plain {
-                return fail(file.path.span(), "a workspace path is relative and stays below the workspace");
-            }
-        }
-        let mut seen = BTreeSet::new();
-        for turn in &self.turn {
-            if !seen.insert(turn.name.get_ref()) {
-                return fail(turn.name.span(), "two turns have this name");
-            }
-            if turn.blocks.is_empty() == turn.error.is_none() {
-                return fail(turn.name.span(), "a turn has either `blocks` or an `error`");
-            }
-            for text in turn.blocks.iter().flat_map(Block::texts) {
-                known_placeholders(&Spanned::new(turn.name.span(), text), &TURN_PLACEHOLDERS)?;
-            }
-        }
-        Ok(())
+    /// Whether the probe says something of a target of that kind.
+    pub fn applies_to(&self, kind: TargetKind) -> bool {
+        self.only.as_ref().is_none_or(|only| only.get_ref().contains(&kind))
     }
-}
 
-/// Variables of a client that only the harness sets: they are what keeps a cell hermetic.
-pub(crate) const RESERVED_ENV: [&str; 10] = [
-    "ANTHROPIC_API_KEY",
-    "ANTHROPIC_API_URL",
-    "ANTHROPIC_AUTH_TOKEN",
-    "ANTHROPIC_BASE_URL",
-    "CLAUDE_CODE_TMPDIR",
-    "CLAUDE_CONFIG_DIR",
-    "HOME",
-    "IS_SANDBOX",
-    "PATH",
-    "TMPDIR",
-];
-
-impl Block {
-    /// Every text of the block that may hold placeholders.
-    fn texts(&self) -> Vec<String> {
-        fn of(value: &toml::Value, out: &mut Vec<String>) {
-            match value {
-                toml::Value::String(s) => out.push(s.clone()),
-                toml::Value::Array(items) => items.iter().for_each(|v| of(v, out)),
-                toml::Value::Table(table) => table.values().for_each(|v| of(v, out)),
-                _ => {}
-            }
-        }
-        match self {
-            Self::Thinking(t) => t.pieces.clone(),
-            Self::Text(pieces) => pieces.clone(),
-            Self::ToolUse(tool) => {
-                let mut out = Vec::new();
-                tool.input.values().for_each(|v| of(v, &mut out));
-                out
-            }
-        }
+    /// Whether the scripted provider fails on purpose, so that the client asks again, asks otherwise, or gives up.
+    pub fn makes_trouble(&self) -> bool {
+        self.turn.iter().any(Turn::is_trouble)
     }
-}
 
-/// Refuses `{word}` that is no placeholder.
-fn known_placeholders(text: &Spanned<String>, known: &[&str]) -> Result<(), (Range<usize>, String)> {
-    placeholder::check(text.get_ref(), known).map_err(|message| (text.span(), message))
+    /// Whether the model is to be asked nothing.
+    pub fn asks_nothing(&self) -> bool {
+        self.expect.requests.as_ref().is_some_and(|n| *n.get_ref() == 0)
+    }
+
+    /// Whether the text of a cell says nothing: an error response belongs to what is to be seen, or no request to the model does. By
+    /// text alone either is always a failure.
+    pub fn is_beyond_text(&self) -> bool {
+        let refused = |send: &Send| send.expect.get_ref().status.iter().any(|status| *status >= 400);
+        self.asks_nothing() || self.turn.iter().any(|turn| turn.error.is_some()) || self.send.iter().any(refused)
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
 use thiserror::Error;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -137,6 +137,11 @@ async fn run_cells(
     let alive = Arc::new(Semaphore::new(options.jobs.max(1)));
     let mut running = JoinSet::new();
     let mut places = HashMap::new();
+    let mut left: HashMap<String, usize> = HashMap::new();
+    for (_, cell) in &order {
+        *left.entry(cell.stand.name.clone()).or_default() += 1;
+    }
+    let left = Arc::new(Mutex::new(left));
     for (i, cell) in order {
         let permit = tokio::select! {
             biased;
@@ -145,8 +150,10 @@ async fn run_cells(
         };
         let (rig, events, cancel, retries) = (Arc::clone(rig), events.clone(), cancel.clone(), options.retries);
         let place = (i, cell.clone());
+        let left = Arc::clone(&left);
         let task = running.spawn(async move {
             let row = run_cell(&rig, &cell, retries, &events, &cancel).await;
+            leave(&left, &cell).await;
             drop(permit);
             row
         });
@@ -168,6 +175,20 @@ async fn run_cells(
         }
     }
     rows
+}
+
+/// A cell of a target has ended: a gateway ends with the last of them, so that no more of them are alive than are needed. The
+/// provider without a gateway stays, for controls.
+async fn leave(left: &Mutex<HashMap<String, usize>>, cell: &CellPlan) {
+    let is_last = {
+        let mut left = left.lock().await;
+        let count = left.entry(cell.stand.name.clone()).or_default();
+        *count = count.saturating_sub(1);
+        *count == 0
+    };
+    if is_last && !cell.stand.is_embedded() {
+        cell.stand.stop().await;
+    }
 }
 
 async fn run_cell(
@@ -268,6 +289,7 @@ fn row(cell: &CellPlan, verdict: &Verdict) -> OutcomeRow {
         source: cell.model.source.clone(),
         feature: cell.probe.id.clone(),
         probe: cell.probe.id.clone(),
+        capabilities: cell.probe.capabilities.get_ref().iter().copied().collect(),
         cli_version: cell.client.version.clone(),
         outcome: verdict.outcome,
         classification: verdict.classification,

@@ -271,10 +271,12 @@ async fn open_profile(profile: &Profile, model: Option<&str>, common: &Common) -
         .await
         .map_err(|failure| GatewayFacts { version: None, failure: Some(told(failure)) })?;
     let upstream = Upstream::parse(gateway.base_url(), None).map_err(|e| unusable(e.to_string()))?;
-    let (behind, provider) = behind.unzip();
+    let (behind, provider): (_, Option<Arc<Provider>>) = behind.unzip();
+    // A gateway that asks for no credential of its own may pass on what it is shown, and its provider wants to see some.
+    let for_the_provider = || provider.as_ref().map(|provider| Secret::new(provider.api_key()));
     Ok(Arc::new(Entry {
         upstream,
-        credential: gateway.credential().cloned(),
+        credential: gateway.credential().cloned().or_else(for_the_provider),
         provider,
         log: gateway.log_path().map(ToOwned::to_owned),
         behind,

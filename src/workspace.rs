@@ -8,12 +8,14 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use nix::fcntl::OFlag;
 use tempfile::TempDir;
 
-use crate::evidence::FileFact;
+use crate::evidence::{ConfigFile, FileFact};
 use crate::launch::Folders;
-use crate::probe::{Probe, Vars};
+use crate::probe::{Probe, Vars, WorkspaceFile};
 
 /// The folders of one cell; dropping it removes them.
 #[derive(Debug)]
@@ -62,33 +64,72 @@ impl Workspace {
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder)?;
             }
-            fs::write(path, vars.fill(file.content.get_ref()))?;
+            fs::write(path, content(file, vars).1)?;
         }
         Ok(())
     }
 
     /// Compares the probe's files with what they were.
     pub fn compare(&self, probe: &Probe, vars: &Vars) -> Vec<FileFact> {
-        let fact = |file: &crate::probe::WorkspaceFile| {
-            let expected = vars.fill(file.content.get_ref());
+        let fact = |file: &WorkspaceFile| {
+            let (expected, bytes) = content(file, vars);
             let path = file.path.get_ref().clone();
-            let intact = holds(&self.work.join(&path), expected.as_bytes()).unwrap_or(false);
+            let intact = holds(&self.work.join(&path), &bytes).unwrap_or(false);
             FileFact { path, expected, intact }
         };
         probe.workspace.iter().map(fact).collect()
     }
+
+    /// Writes what a launch gets on standard input, and gives the file's path.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn input(&self, lines: &str) -> io::Result<PathBuf> {
+        let path = self.temporary.join("input.jsonl");
+        fs::write(&path, lines)?;
+        Ok(path)
+    }
+
+    /// The files of the client's configuration that the probe asks for.
+    pub fn config_files(&self, probe: &Probe) -> Vec<ConfigFile> {
+        let read = |path: &String| {
+            let text = read_regular(&self.config.join(path), MAX_CONFIG_BYTES);
+            ConfigFile { path: path.clone(), text: text.ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) }
+        };
+        probe.expect.file.iter().map(|file| read(&file.get_ref().path)).collect()
+    }
+}
+
+/// How much of a file of the client's configuration is kept, in bytes.
+const MAX_CONFIG_BYTES: u64 = 64 * 1024;
+
+/// The content of a probe's file: as it is told in evidence, and its bytes.
+fn content(file: &WorkspaceFile, vars: &Vars) -> (String, Vec<u8>) {
+    if let Some(coded) = &file.base64 {
+        let coded: String = coded.get_ref().split_whitespace().collect();
+        // The probe was checked when it was read.
+        let bytes = BASE64.decode(&coded).unwrap_or_default();
+        return (coded, bytes);
+    }
+    let text = file.content.as_ref().map(|text| vars.fill(text.get_ref())).unwrap_or_default();
+    (text.clone(), text.into_bytes())
 }
 
 /// Whether a regular file, which is not reached through a link of its own, holds exactly these bytes.
 fn holds(path: &Path, expected: &[u8]) -> io::Result<bool> {
+    Ok(read_regular(path, expected.len() as u64 + 1)? == expected)
+}
+
+/// The beginning of a regular file that is not reached through a link of its own.
+fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let file = fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
     if !file.metadata()?.is_file() {
-        return Ok(false);
+        return Err(io::Error::other("not a regular file"));
     }
     let mut bytes = Vec::new();
-    file.take(expected.len() as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes == expected)
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

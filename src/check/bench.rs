@@ -15,7 +15,7 @@ use crate::case::{Call, Reply, answer_text};
 use crate::compare::{Difference, Kind, compare_sides};
 use crate::config::Checks;
 use crate::decode::decoded;
-use crate::evidence::TargetKind;
+use crate::evidence::{TargetFacts, TargetKind};
 use crate::exchange::{End, Exchange, Header, header};
 use crate::messages::Answer;
 use crate::probe::{Turn, Vars};
@@ -43,8 +43,8 @@ static TURNS: LazyLock<Result<BTreeMap<String, Turn>, String>> = LazyLock::new(|
 
 /// What all checks of a run share.
 pub struct Rig {
-    /// What the gateway is called.
-    pub target: String,
+    /// What is known of the target: its name, who answers, and what it may change.
+    pub target: TargetFacts,
     /// The version that it tells.
     pub gateway_version: Option<String>,
     /// The model that is asked for.
@@ -55,10 +55,6 @@ pub struct Rig {
     pub upstream: Upstream,
     /// What it wants to be shown.
     pub credential: Option<Secret>,
-    /// Who answers.
-    pub kind: TargetKind,
-    /// What it may change, in the words of its profile.
-    pub rewrites: Vec<String>,
     /// What its profile says for checks alone.
     pub settings: Checks,
     /// The running target, whose provider side is on record.
@@ -76,7 +72,7 @@ pub struct Rig {
 impl Rig {
     /// Whether what crossed the gateway's other side is on record.
     pub fn both_sides(&self) -> bool {
-        matches!(self.kind, TargetKind::Gateway | TargetKind::Translator)
+        matches!(self.target.kind, TargetKind::Gateway | TargetKind::Translator)
     }
 }
 
@@ -145,7 +141,7 @@ impl Bench {
 
     /// A check that makes sense only where the provider's answer is known.
     pub(super) fn needs_script(&self) -> Step<()> {
-        if self.rig.kind == TargetKind::Live {
+        if self.rig.target.kind == TargetKind::Live {
             let words = "needs the scripted provider behind the gateway: start it from a profile (--gateway)";
             return Err(Found::not_applicable(words));
         }
@@ -164,7 +160,7 @@ impl Bench {
     /// A check that makes sense only where the provider speaks Anthropic Messages.
     pub(super) fn needs_pass_through(&self) -> Step<()> {
         self.needs_both_sides()?;
-        if self.rig.kind == TargetKind::Translator {
+        if self.rig.target.kind == TargetKind::Translator {
             return Err(Found::not_applicable("the provider behind the gateway speaks another API"));
         }
         Ok(())
@@ -403,7 +399,7 @@ impl Asked {
     /// What the gateway changed between its two sides.
     pub(super) fn differences(&self, rig: &Rig) -> Vec<Difference> {
         let Some(behind) = &self.behind else { return Vec::new() };
-        compare_sides(&[self.call()], behind, &rig.rewrites, &self.nonce)
+        compare_sides(&[self.call()], behind, &rig.target, &self.nonce).differences
     }
 
     /// Fails when the gateway changed one of these.
@@ -480,7 +476,7 @@ impl Asked {
         if text.trim().is_empty() {
             return Err(Found::failed("the answer has no text"));
         }
-        if rig.kind != TargetKind::Live && !text.contains(&self.nonce) {
+        if rig.target.kind != TargetKind::Live && !text.contains(&self.nonce) {
             return Err(Found::failed(format!("the answer is not the provider's: {:?}", cut(&text))));
         }
         Ok(text)

@@ -163,7 +163,7 @@ pub async fn run(
     CheckReport {
         ccsmoke_version: env!("CARGO_PKG_VERSION").to_owned(),
         schema_version: report::SCHEMA_VERSION,
-        target: rig.target.clone(),
+        target: rig.target.name.clone(),
         gateway_version: rig.gateway_version.clone(),
         both_sides: rig.both_sides(),
         model: rig.model.clone(),

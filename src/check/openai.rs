@@ -49,7 +49,7 @@ fn right_text(bench: &Bench, asked: &Asked, text: &str) -> Step<()> {
     if text.trim().is_empty() {
         return Err(Found::failed("the answer has no text"));
     }
-    if bench.rig.kind != TargetKind::Live
+    if bench.rig.target.kind != TargetKind::Live
         && asked.behind.as_ref().is_none_or(|b| !b.is_empty())
         && !text.contains(&asked.nonce)
     {

@@ -229,6 +229,9 @@ pub static CHECKS: &[Check] = checks! {
     "retry-headers" Anthropic Should Disturbing ["G20"] refusing::retry:
         "keeps what steers retries", "retry-after, x-should-retry and request-id come through",
         "forward these response headers: without them the client asks again too early, or in vain";
+    "broken-stream" Anthropic Must Disturbing ["G22"] refusing::breaks:
+        "passes failures within a stream on", "no clean end and no whole answer when the provider's stream breaks or fails",
+        "close the connection without the last chunk, or send `event: error`: a clean end makes the client take half an answer";
     "alive" Anthropic Must Last [] bodies::alive:
         "is still well after all this", "an answer as at the start",
         "a refusal of the provider must not be remembered, nor end the process";

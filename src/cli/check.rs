@@ -11,7 +11,7 @@ use super::run::{cancel_on_signal, named};
 use super::{Exit, Failure, all, to_stderr, to_stdout};
 use crate::check::{CheckReport, Choice, Face, Level, Rig, Verdict, junit, markdown, run, table, text};
 use crate::config::{Checks, Config, Profiles};
-use crate::evidence::TargetKind;
+use crate::evidence::{TargetFacts, TargetKind};
 use crate::model::{DEFAULT_MODEL, Model, asked_or_default};
 use crate::redact::Redactor;
 use crate::secret::Secret;
@@ -192,10 +192,8 @@ fn tell(report: &CheckReport, format: Output, redactor: &Redactor, world: &World
 
 /// The target as it is checked.
 struct Subject {
-    name: String,
+    facts: TargetFacts,
     models: Vec<String>,
-    kind: TargetKind,
-    rewrites: Vec<String>,
     settings: Checks,
     entry: Arc<Entry>,
 }
@@ -247,12 +245,9 @@ async fn subject(args: &CheckArgs, world: &World, stand: Option<&Stand>, common:
         let lines = failure.map_or_else(String::new, |f| f.last_lines.iter().map(|l| format!("\n  {l}")).collect());
         Failure::nothing(format!("{}{lines}", facts.words()))
     })?;
-    let facts = stand.facts();
     Ok(Subject {
-        name: stand.name.clone(),
+        facts: stand.facts(),
         models: models.iter().map(|model: &Model| wire_name(&stand.client_model(model))).collect(),
-        kind: facts.kind,
-        rewrites: facts.rewrites,
         settings: stand.checks(),
         entry,
     })
@@ -279,10 +274,8 @@ fn typed(args: &CheckArgs, url: &str, world: &World) -> Result<Subject, Failure>
     };
     let models = if args.models.is_empty() { vec![DEFAULT_MODEL.to_owned()] } else { args.models.clone() };
     Ok(Subject {
-        name: url.to_owned(),
+        facts: TargetFacts { name: url.to_owned(), kind: TargetKind::Live, rewrites: Vec::new() },
         models: models.iter().map(|name| wire_name(name)).collect(),
-        kind: TargetKind::Live,
-        rewrites: Vec::new(),
         settings: Checks::default(),
         entry: Arc::new(Entry::bare(upstream, credential)),
     })
@@ -304,14 +297,12 @@ fn rig(args: &CheckArgs, world: &World, subject: Subject) -> Result<Rig, Failure
     let named: Vec<&str> = args.auth_token_env.iter().map(String::as_str).collect();
     let redactor = Redactor::with_credentials(own.into_iter().chain(world.variables()), &named);
     Ok(Rig {
-        target: subject.name,
+        target: subject.facts,
         gateway_version: entry.gateway_version().map(str::to_owned),
         model,
         models: subject.models,
         upstream: entry.upstream.clone(),
         credential: entry.credential.clone(),
-        kind: subject.kind,
-        rewrites: subject.rewrites,
         settings: subject.settings,
         entry,
         deadline: Duration::from_secs(args.timeout),

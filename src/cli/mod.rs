@@ -2,10 +2,12 @@
 
 pub mod check;
 pub mod doctor;
+pub mod gateway;
 pub mod init;
 pub mod judge;
 pub mod progress;
 pub mod run;
+pub mod selftest;
 
 use std::borrow::Cow;
 use std::io::{self, Write as _};
@@ -14,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::capability::Capability;
 use crate::file_error::FileError;
 use crate::probes::ProbeSet;
 use crate::redact::Redactor;
@@ -77,6 +80,10 @@ enum Command {
     Judge(judge::JudgeArgs),
     /// Say what a finding's code means
     Explain(ExplainArgs),
+    /// Serve a gateway of our own: a correct one, or one with a known defect
+    Gateway(gateway::GatewayArgs),
+    /// Show that every known defect of a gateway is found, and that what is merely different is not
+    Selftest(Box<selftest::SelftestArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -186,6 +193,8 @@ pub fn main(world: &World) -> ExitCode {
         Command::Probes(args) => probes(&args, world),
         Command::Judge(args) => judge::main(&args, world),
         Command::Explain(args) => explain_code(&args),
+        Command::Gateway(args) => gateway::main(&args),
+        Command::Selftest(args) => selftest::main(&args, world),
     };
     match done {
         Ok(exit) => exit.into(),
@@ -227,13 +236,16 @@ fn probes(args: &ProbesArgs, world: &World) -> Result<Exit, Failure> {
     for probe in &set.probes {
         match args.format {
             Format::Human => {
-                out.push_str(&terminal::printable(&format!("{:<widest$}  {}", probe.id, probe.title)));
+                let exercises =
+                    probe.capabilities.get_ref().iter().map(Capability::name).collect::<Vec<_>>().join(", ");
+                out.push_str(&terminal::printable(&format!("{:<widest$}  {} ({exercises})", probe.id, probe.title)));
                 out.push('\n');
             }
             Format::Json => {
                 let line = serde_json::json!({
                     "probe": probe.id, "title": probe.title, "path": probe.path, "tools": probe.tools,
-                    "launches": probe.launch.len(), "needs": probe.expect.needs,
+                    "launches": probe.launch.len(), "sends": probe.send.len(), "needs": probe.expect.needs,
+                    "capabilities": probe.capabilities.get_ref(), "only": probe.only.as_ref().map(toml::Spanned::get_ref),
                 });
                 out.push_str(&line.to_string());
                 out.push('\n');

@@ -153,7 +153,7 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
     let rig = Arc::new(rig);
 
     let clients = tokio::select! {
-        found = clients(args, world, &mut progress) => found?,
+        found = clients(args.claude.as_deref(), &args.cli, world, &mut progress) => found?,
         () = cancel.cancelled() => return Ok(Exit::Interrupted),
     };
 
@@ -202,7 +202,7 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
 }
 
 /// What masks the secrets of the environment, the targets' credentials among them.
-fn redactor(stands: &[Arc<Stand>], world: &World) -> Result<Redactor, Failure> {
+pub(super) fn redactor(stands: &[Arc<Stand>], world: &World) -> Result<Redactor, Failure> {
     let credentials: Vec<&str> = stands.iter().filter_map(|s| s.credential_variable()).collect();
     let redactor = Redactor::with_credentials(world.variables(), &credentials).map_err(Failure::usage)?;
     match redactor.unusable().as_slice() {
@@ -217,21 +217,26 @@ fn redactor(stands: &[Arc<Stand>], world: &World) -> Result<Redactor, Failure> {
 }
 
 /// The clients that were asked for, or the one that is there.
-async fn clients(args: &RunArgs, world: &World, progress: &mut Progress) -> Result<Vec<Arc<Client>>, Failure> {
+pub(super) async fn clients(
+    claude: Option<&Path>,
+    versions: &[String],
+    world: &World,
+    progress: &mut Progress,
+) -> Result<Vec<Arc<Client>>, Failure> {
     let surroundings =
         Surroundings { environment: &world.environment, folder: &world.folder, limits: client::Limits::default() };
     let mut tell = |step: client::Progress<'_>| progress.preparing(&step.to_string());
-    let found = if args.cli.is_empty() {
-        client::find(args.claude.as_deref(), &surroundings, &mut tell).await.map(|client| vec![client])
+    let found = if versions.is_empty() {
+        client::find(claude, &surroundings, &mut tell).await.map(|client| vec![client])
     } else {
-        client::versions(&args.cli, &surroundings, &mut tell).await
+        client::versions(versions, &surroundings, &mut tell).await
     };
     let failure = |e: ClientError| if e.is_usage() { Failure::usage(e) } else { Failure::nothing(e) };
     Ok(found.map_err(failure)?.into_iter().map(Arc::new).collect())
 }
 
 /// The probes that were asked for, or all.
-fn chosen(set: &ProbeSet, asked: &[String]) -> Result<Vec<Arc<Probe>>, Failure> {
+pub(super) fn chosen(set: &ProbeSet, asked: &[String]) -> Result<Vec<Arc<Probe>>, Failure> {
     if asked.is_empty() {
         return Ok(set.probes.iter().cloned().map(Arc::new).collect());
     }
@@ -310,12 +315,17 @@ fn plan(
     for stand in stands {
         for model in stand.models(world, asked).map_err(Failure::usage)? {
             for client in clients {
-                for probe in probes {
+                for probe in probes.iter().filter(|probe| probe.applies_to(stand.facts().kind)) {
                     let (stand, probe, client) = (Arc::clone(stand), Arc::clone(probe), Arc::clone(client));
                     plan.push(CellPlan { stand, probe, client, model: model.clone() });
                 }
             }
         }
+    }
+    if plan.is_empty() {
+        let names = probes.iter().map(|p| p.id.as_str()).collect::<Vec<_>>().join(", ");
+        let message = format!("nothing to run: of these probes none says anything of these targets: {names}");
+        return Err(Failure::usage(message));
     }
     Ok(plan)
 }

@@ -65,8 +65,12 @@ impl Sides<'_, '_, '_, '_> {
         self.text(sent, got);
         self.thinking(sent, got);
         self.tools(sent, got);
-        if self.out.len() == before && !self.translated() {
-            self.blocks(sent, got);
+        if self.out.len() == before {
+            if self.translated() {
+                self.fragments(sent, got);
+            } else {
+                self.blocks(sent, got);
+            }
         }
         if sent.stop_reason != got.stop_reason {
             let word = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "none".to_owned());
@@ -75,6 +79,10 @@ impl Sides<'_, '_, '_, '_> {
             if sent.stop_reason.is_some() || !self.translated() {
                 self.tell(Kind::AnswerStopReason, format!("stop reason: answered {a}, got {b}"));
             }
+        } else if sent.stop_sequence != got.stop_sequence && !self.translated() {
+            let word = |text: &Option<String>| text.as_ref().map_or("none".to_owned(), |t| format!("{t:?}"));
+            let (a, b) = (word(&sent.stop_sequence), word(&got.stop_sequence));
+            self.tell(Kind::AnswerStopReason, format!("stop sequence: answered {a}, got {b}"));
         }
         self.usage(sent, got);
         // A gateway that maps names has to map them back.
@@ -90,6 +98,14 @@ impl Sides<'_, '_, '_, '_> {
         if a != b {
             let (a, b) = words::apart(&a, &b);
             self.tell(Kind::AnswerText, format!("text: answered {a:?}, got {b:?}"));
+        }
+    }
+
+    /// One text that was cut into several blocks by what came between its pieces.
+    fn fragments(&mut self, sent: &Answer, got: &Answer) {
+        let (a, b) = (sent.blocks_of("text").count(), got.blocks_of("text").count());
+        if a > 0 && b > a {
+            self.tell(Kind::AnswerBlocks, format!("the provider's text is one piece, the client got {b} text blocks"));
         }
     }
 
@@ -119,6 +135,9 @@ impl Sides<'_, '_, '_, '_> {
     fn translated_thinking(&mut self, sent: &[&Value], got: &[&Value]) {
         let text = |blocks: &[&Value]| blocks.iter().filter_map(|b| b["thinking"].as_str()).collect::<String>();
         let (a, b) = (text(sent), text(got));
+        if a.trim().is_empty() && b.trim().is_empty() && got.iter().any(|block| block["type"] == "thinking") {
+            return self.tell(Kind::AnswerThinking, "a thinking block without any thinking was made up");
+        }
         if a.is_empty() || !self.call.asks_for_thinking() {
             return;
         }
@@ -180,6 +199,11 @@ impl Sides<'_, '_, '_, '_> {
         if let Some(words) = count_change(sent, got, self.translated()) {
             return self.tell(Kind::AnswerUsage, words);
         }
+        if !self.translated()
+            && let Some(words) = counts_lost(sent, got)
+        {
+            return self.tell(Kind::AnswerUsage, words);
+        }
         let begun = |answer: &Answer, key: &str| count(answer.start_usage.as_ref(), key);
         for key in INPUT {
             let due = if sent.start_usage.is_some() { begun(sent, key) } else { total(sent, key) };
@@ -209,6 +233,17 @@ fn count_change(sent: &Answer, got: &Answer, translated: bool) -> Option<String>
         .map(|(what, a, b)| format!("{what}: answered {a}, got {b}"))
         .collect();
     (!wrong.is_empty()).then(|| wrong.join("; "))
+}
+
+/// Counts that the provider gave, be they 0, and the client got nowhere.
+fn counts_lost(sent: &Answer, got: &Answer) -> Option<String> {
+    let says = |answer: &Answer, key: &str| {
+        let of = |usage: &Option<Value>| usage.as_ref().is_some_and(|u| !u[key].is_null());
+        of(&answer.start_usage) || of(&answer.end_usage)
+    };
+    let keys = ["input_tokens", INPUT[1], INPUT[2], "output_tokens", "server_tool_use"];
+    let lost: Vec<&str> = keys.into_iter().filter(|key| says(sent, key) && !says(got, key)).collect();
+    (!lost.is_empty()).then(|| format!("usage lost {}", lost.join(", ")))
 }
 
 /// A count as it stands at the answer's end: there, or where the end does not say, at its start.

@@ -8,12 +8,15 @@ use serde_json::{Value, json};
 use super::json::{Change, diff};
 use super::meaning::Meaning;
 use super::openai::tell_system;
-use super::outcome::Api;
+use super::outcome::{Api, Outcome};
 use super::{Kind, Sides};
 use crate::exchange::Header;
 
 /// The most places that are told of one request, of each kind.
 const MOST: usize = 20;
+
+/// The most marks for the prompt cache that the API takes.
+const MOST_CACHE_MARKS: usize = 4;
 
 /// Speaks of the client's own platform; it says nothing to a provider.
 const BROWSER: &str = "anthropic-dangerous-direct-browser-access";
@@ -44,10 +47,27 @@ impl Sides<'_, '_, '_, '_> {
                 self.tell_at(kind, format!("{name}: sent {}, arrived {}", words(&a), words(&b)), &place);
             }
         }
+        self.identity();
         let query = |target: &str| target.split_once('?').map(|(_, q)| q.to_owned()).unwrap_or_default();
         let (a, b) = (query(&sent.target), query(&arrived.target));
         if a != b && !self.rewrites.query() {
             self.tell(Kind::RequestQuery, format!("query: sent {a:?}, arrived {b:?}"));
+        }
+    }
+
+    /// What tells the provider which client asks. A gateway may use it up; where the provider then refuses, it was needed.
+    fn identity(&mut self) {
+        const NAMES: [&str; 2] = ["user-agent", "x-app"];
+        if !matches!(self.far.outcome, Outcome::Refusal) {
+            return;
+        }
+        let (sent, arrived) = (&self.call.exchange.request.headers, &self.far.exchange.request.headers);
+        let lost = |name: &&str| !values(sent, name).is_empty() && values(sent, name) != values(arrived, name);
+        let lost: Vec<&str> = NAMES.into_iter().filter(|n| lost(n) && !self.rewrites.header(n)).collect();
+        if !lost.is_empty() {
+            let message =
+                format!("the provider refused a request whose {} had been changed or lost", lost.join(" and "));
+            self.tell_at(Kind::RequestIdentity, message, "request headers");
         }
     }
 
@@ -69,6 +89,19 @@ impl Sides<'_, '_, '_, '_> {
         for (kind, places) in places {
             self.tell_at(kind, places.words(), &format!("request:{}", places.first));
         }
+        let (before, after) = (cache_marks(&call.request), cache_marks(&far.body));
+        if after > MOST_CACHE_MARKS && after > before {
+            let message =
+                format!("{before} marks for the cache were sent, {after} arrived; the API takes {MOST_CACHE_MARKS}");
+            self.tell(Kind::RequestCacheControl, message);
+        }
+        // A suffix of the client's own is no name that any provider knows, whatever the gateway maps.
+        if self.rewrites.model() && far.body["model"].as_str().is_some_and(|m| m.ends_with("[1m]")) {
+            self.tell(
+                Kind::RequestModel,
+                format!("model: arrived {}, with the client's own suffix", far.body["model"]),
+            );
+        }
     }
 
     /// What a change at that path breaks; `None` when it is allowed.
@@ -89,6 +122,7 @@ impl Sides<'_, '_, '_, '_> {
             "tools" | "tool_choice" => (Kind::RequestTools, false),
             "system" => (Kind::RequestSystem, false),
             "messages" if keys.len() == 2 && is_system_message(change) => (Kind::RequestSystem, false),
+            "messages" if loses_media(&keys, change) => (Kind::RequestMedia, false),
             "messages" => (Kind::RequestHistory, false),
             _ if change.arrived.is_none() => (Kind::RequestFieldDropped, false),
             _ if change.sent.is_none() => (Kind::RequestFieldAdded, false),
@@ -96,6 +130,35 @@ impl Sides<'_, '_, '_, '_> {
         };
         (!allowed).then_some(kind)
     }
+}
+
+/// Whether a change takes an image or a document away, or alters its data.
+fn loses_media(keys: &[&str], change: Change<'_>) -> bool {
+    const KINDS: [&str; 2] = ["image", "document"];
+    let is_kind = |value: &Value| KINDS.iter().any(|kind| value == kind);
+    keys.contains(&"source")
+        || (keys.last() == Some(&"type") && change.sent.is_some_and(is_kind))
+        || media(change.sent) > media(change.arrived)
+}
+
+/// How many images and documents a part of a conversation holds.
+fn media(value: Option<&Value>) -> usize {
+    match value {
+        Some(Value::Array(items)) => items.iter().map(|item| media(Some(item))).sum(),
+        Some(Value::Object(fields)) => {
+            let here = matches!(fields.get("type").and_then(Value::as_str), Some("image" | "document"));
+            usize::from(here) + media(fields.get("content"))
+        }
+        _ => 0,
+    }
+}
+
+/// How many marks for the prompt cache a request holds: on system texts, tools, and content of messages.
+fn cache_marks(body: &Value) -> usize {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut blocks: Vec<Value> = [list(&body["system"]), list(&body["tools"])].concat();
+    blocks.extend(list(&body["messages"]).iter().flat_map(|m| list(&m["content"])));
+    blocks.iter().filter(|block| block["cache_control"].is_object()).count()
 }
 
 /// The places of one kind in one request.

@@ -38,6 +38,10 @@ pub(super) struct Turn<'a> {
     pub(super) results: Vec<ToolResult<'a>>,
     /// Images and documents: their data, or where they are to be fetched from.
     pub(super) media: Vec<&'a str>,
+    /// What the model had thought.
+    pub(super) reasoning: Vec<&'a str>,
+    /// Whether text stands in front of a tool's result.
+    pub(super) text_first: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +101,8 @@ impl<'a> Meaning<'a> {
             into.calls.extend(turn.calls);
             into.results.extend(turn.results);
             into.media.extend(turn.media);
+            into.reasoning.extend(turn.reasoning);
+            into.text_first |= turn.text_first;
         }
         meaning
     }
@@ -116,9 +122,10 @@ impl<'a> Meaning<'a> {
                 _ => continue,
             };
             let turn = meaning.turn(role);
-            turn.texts.extend(texts(content));
+            turn.texts.extend(content.as_str());
             for block in array(content) {
                 match block["type"].as_str() {
+                    Some("thinking") => turn.reasoning.extend(block["thinking"].as_str()),
                     Some("tool_use") => turn.calls.push(ToolCall {
                         id: text(&block["id"]),
                         name: text(&block["name"]),
@@ -126,10 +133,13 @@ impl<'a> Meaning<'a> {
                     }),
                     Some("tool_result") => {
                         let content = &block["content"];
-                        turn.results.push(ToolResult { id: text(&block["tool_use_id"]), texts: texts(content) });
+                        turn.result(ToolResult { id: text(&block["tool_use_id"]), texts: texts(content) });
                         turn.media.extend(array(content).iter().filter_map(anthropic_media));
                     }
-                    _ => turn.media.extend(anthropic_media(block)),
+                    _ => {
+                        turn.texts.extend(part_text(block));
+                        turn.media.extend(anthropic_media(block));
+                    }
                 }
             }
         }
@@ -164,7 +174,7 @@ impl<'a> Meaning<'a> {
                 Some("tool") => {
                     let result = ToolResult { id: text(&message["tool_call_id"]), texts: texts(content) };
                     let turn = meaning.turn(Role::User);
-                    turn.results.push(result);
+                    turn.result(result);
                     turn.media.extend(array(content).iter().filter_map(openai_media));
                     continue;
                 }
@@ -174,6 +184,7 @@ impl<'a> Meaning<'a> {
             };
             turn.texts.extend(texts(content));
             turn.media.extend(array(content).iter().filter_map(openai_media));
+            turn.reasoning.extend(message["reasoning_content"].as_str().or_else(|| message["reasoning"].as_str()));
             for call in array(&message["tool_calls"]) {
                 let (id, function) = (text(&call["id"]), &call["function"]);
                 let input = arguments_of(text(&function["arguments"]));
@@ -206,7 +217,7 @@ impl<'a> Meaning<'a> {
                 "function_call_output" => {
                     let result = ToolResult { id: text(&item["call_id"]), texts: texts(&item["output"]) };
                     let turn = meaning.turn(Role::User);
-                    turn.results.push(result);
+                    turn.result(result);
                     turn.media.extend(array(&item["output"]).iter().filter_map(openai_media));
                 }
                 "message" => {
@@ -244,6 +255,8 @@ impl<'a> Meaning<'a> {
                 calls: Vec::new(),
                 results: Vec::new(),
                 media: Vec::new(),
+                reasoning: Vec::new(),
+                text_first: false,
             });
         }
         let last = self.turns.len() - 1;
@@ -260,7 +273,12 @@ impl<'a> Meaning<'a> {
     }
 }
 
-impl Turn<'_> {
+impl<'a> Turn<'a> {
+    fn result(&mut self, result: ToolResult<'a>) {
+        self.text_first |= self.texts.iter().any(|t| !t.trim().is_empty());
+        self.results.push(result);
+    }
+
     fn is_empty(&self) -> bool {
         self.calls.is_empty()
             && self.results.is_empty()
@@ -271,16 +289,18 @@ impl Turn<'_> {
 
 /// The texts of a content, in any of the APIs: a string, or parts that are or have a `text`.
 fn texts(content: &Value) -> Vec<&str> {
-    let part = |part: &'_ Value| match part["type"].as_str() {
-        Some("text" | "input_text" | "output_text") => part["text"].as_str().is_some(),
-        _ => part.is_string(),
-    };
     match content {
         Value::String(text) => vec![text],
-        Value::Array(parts) => {
-            parts.iter().filter(|p| part(p)).filter_map(|p| p.as_str().or_else(|| p["text"].as_str())).collect()
-        }
+        Value::Array(parts) => parts.iter().filter_map(part_text).collect(),
         _ => Vec::new(),
+    }
+}
+
+/// The text of one part of a content.
+fn part_text(part: &Value) -> Option<&str> {
+    match part["type"].as_str() {
+        Some("text" | "input_text" | "output_text") => part["text"].as_str(),
+        _ => part.as_str(),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod answer;
 mod anthropic;
+mod history;
 mod json;
 mod meaning;
 mod openai;
@@ -16,8 +17,10 @@ mod rewrites;
 mod timing;
 mod words;
 
+use std::collections::BTreeSet;
+
 use crate::case::Call;
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, TargetFacts, TargetKind};
 use crate::exchange::{End, Exchange};
 
 use outcome::{Api, Outcome};
@@ -37,6 +40,15 @@ pub struct Difference {
     pub exchange: Option<u32>,
 }
 
+/// What the two sides of a gateway say together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// What the gateway changed.
+    pub differences: Vec<Difference>,
+    /// The client's exchanges whose request the provider itself refused, broke off, or ended with an error.
+    pub failed_behind: BTreeSet<u32>,
+}
+
 /// What a gateway can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -50,6 +62,12 @@ pub enum Kind {
     RequestUnprompted,
     /// What arrived is not JSON.
     RequestMalformed,
+    /// A translation left parts of the request as the other API has them.
+    RequestUntranslated,
+    /// What tells the provider which client asks, where the provider refused the request.
+    RequestIdentity,
+    /// The same system texts arrived in other words than in the request before.
+    RequestPrefix,
     /// `anthropic-version`.
     RequestVersion,
     /// `anthropic-beta`.
@@ -114,40 +132,59 @@ pub enum Kind {
     RetryHeaders,
     /// `request-id`.
     RequestId,
+    /// A failure that the gateway promises to make up for was passed on.
+    FailureNotRetried,
     /// A broken connection became a clean end.
     BreakHidden,
-    /// A stream was held back until it was over.
+    /// The response head was held back until the first content came.
+    HeadWithheld,
+    /// The provider went on answering a client that had left.
+    CancelIgnored,
+    /// A stream was held back, until it was over or in steps.
     StreamBuffered,
     /// Pings were not passed on while the client heard nothing else.
     PingsLost,
 }
 
-/// Compares the two sides of the gateway. Nothing when there is no tap behind it.
-pub fn compare(evidence: &Evidence, calls: &[Call<'_>]) -> Vec<Difference> {
-    let Some(behind) = &evidence.behind else { return Vec::new() };
-    compare_sides(calls, behind, &evidence.cell.target.rewrites, &evidence.cell.vars.nonce)
+impl Kind {
+    /// Whether it is about what the client got, and not about what the provider was asked.
+    pub fn is_of_the_answer(self) -> bool {
+        self >= Self::AnswerInvented
+    }
 }
 
-/// Compares requests of a client with what was recorded behind the gateway at the same time, on the same clock. `rewrites` are what
-/// the gateway may change; a request that holds the `nonce` would be known there.
-pub fn compare_sides(calls: &[Call<'_>], behind: &[Exchange], rewrites: &[String], nonce: &str) -> Vec<Difference> {
-    let rewrites = Rewrites(rewrites);
+/// Compares the two sides of the gateway. Nothing when there is no tap behind it.
+pub fn compare(evidence: &Evidence, calls: &[Call<'_>]) -> Comparison {
+    let Some(behind) = &evidence.behind else { return Comparison::default() };
+    compare_sides(calls, behind, &evidence.cell.target, &evidence.cell.vars.nonce)
+}
+
+/// Compares requests of a client with what was recorded behind the gateway at the same time, on the same clock. A request that holds
+/// the `nonce` would be known there.
+pub fn compare_sides(calls: &[Call<'_>], behind: &[Exchange], target: &TargetFacts, nonce: &str) -> Comparison {
+    let rewrites = Rewrites(&target.rewrites);
     let behind: Vec<Behind<'_>> = behind.iter().filter_map(Behind::read).collect();
     let pairing = pair(calls, &behind);
     let mut differences = Vec::new();
     for group in &pairing.groups {
         told_by_number(group, nonce, &mut differences);
         if let Some(far) = group.decisive {
-            Sides { call: group.call, far, rewrites, out: &mut differences }.compare();
+            let translates = target.kind == TargetKind::Translator;
+            let mut sides = Sides { call: group.call, far, rewrites, translates, out: &mut differences };
+            sides.compare();
+            sides.promises(group.forwards.len());
         }
     }
+    history::compare(&pairing.groups, &mut differences);
     for (far, beside) in pairing.unprompted {
         let message = format!("the gateway sent {} to the provider without being asked", far.exchange.request.path());
         let cites = beside.map(Call::cite).into_iter().chain([cite(far.exchange)]).collect();
         let exchange = beside.map(|call| call.exchange.id);
         differences.push(Difference { kind: Kind::RequestUnprompted, message, cites, exchange });
     }
-    differences
+    let failed = |group: &&Group<'_, '_, '_>| group.decisive.is_some_and(|far| far.outcome.finished().is_none());
+    let failed_behind = pairing.groups.iter().filter(failed).map(|group| group.call.exchange.id).collect();
+    Comparison { differences, failed_behind }
 }
 
 /// What the number of requests says that one request of the client became.
@@ -200,6 +237,8 @@ struct Sides<'o, 'c, 'e, 'p> {
     call: &'c Call<'e>,
     far: &'p Behind<'e>,
     rewrites: Rewrites<'e>,
+    /// Whether the gateway is there to translate.
+    translates: bool,
     out: &'o mut Vec<Difference>,
 }
 
@@ -221,6 +260,13 @@ impl Sides<'_, '_, '_, '_> {
         }
         if !self.translated() {
             self.headers();
+            if self.translates {
+                let message = format!(
+                    "a request of the Messages API went to a provider of another API, as POST {}",
+                    self.far.exchange.request.path()
+                );
+                return self.tell_at(Kind::RequestUntranslated, message, "request target");
+            }
         }
         match self.far.api {
             _ if self.call.request.is_null() => {}

@@ -25,6 +25,10 @@ impl Sides<'_, '_, '_, '_> {
     pub(super) fn translation(&mut self) {
         let (call, far) = (self.call, self.far);
         let (sent, arrived) = (Meaning::of(Api::Anthropic, &call.request), Meaning::of(far.api, &far.body));
+        let left = untranslated(far.api, &far.body);
+        if !left.is_empty() {
+            self.tell(Kind::RequestUntranslated, listed(&left));
+        }
         tell_system(self, &sent, &arrived);
         if let Err(words) = same_conversation(&sent, &arrived, self.rewrites.system_message()) {
             self.tell(Kind::RequestHistory, words);
@@ -34,6 +38,7 @@ impl Sides<'_, '_, '_, '_> {
         if !tools.is_empty() {
             self.tell(Kind::RequestTools, listed(&tools));
         }
+        self.parallel_calls();
         self.settings(&sent, &arrived);
         let (a, b) = (&call.request["model"], &far.body["model"]);
         if a != b && !self.rewrites.model() {
@@ -52,8 +57,31 @@ impl Sides<'_, '_, '_, '_> {
         }
     }
 
+    /// Whether the model may call several tools at once. Both APIs let it, unless the request says otherwise.
+    fn parallel_calls(&mut self) {
+        if self.call.request["tools"].as_array().is_none_or(Vec::is_empty) {
+            return;
+        }
+        let one_at_a_time = self.call.request["tool_choice"]["disable_parallel_tool_use"] == true;
+        match &self.far.body["parallel_tool_calls"] {
+            Value::Bool(false) if !one_at_a_time => {
+                self.tell(Kind::RequestTools, "parallel_tool_calls: the client allows several calls, arrived false");
+            }
+            Value::Bool(true) | Value::Null if one_at_a_time => {
+                let message =
+                    "tool_choice.disable_parallel_tool_use: sent true, nothing in what arrived forbids several calls";
+                self.tell(Kind::RequestTools, message);
+            }
+            _ => {}
+        }
+    }
+
     fn settings(&mut self, sent: &Meaning<'_>, arrived: &Meaning<'_>) {
-        if let Some(words) = reasoning_change(sent, arrived) {
+        if sent.reasoning.on == Some(false) && arrived.reasoning.on == Some(true) {
+            let effort = arrived.reasoning.effort.unwrap_or("no effort named");
+            let message = format!("the client switched thinking off, what arrived asks for it ({effort})");
+            self.tell(Kind::RequestThinking, message);
+        } else if let Some(words) = reasoning_change(sent, arrived) {
             self.tell(Kind::RequestReasoning, words);
         }
         if sent.stream != arrived.stream && !self.rewrites.stream() {
@@ -77,6 +105,35 @@ impl Sides<'_, '_, '_, '_> {
             self.tell(kind, format!("{here}: sent {}, arrived {}", brief(a), brief(b)));
         }
     }
+}
+
+/// What a translation left as the Messages API has it, or made longer than the other API takes.
+fn untranslated(api: Api, body: &Value) -> Vec<String> {
+    /// The most characters of `user`.
+    const USER: usize = 64;
+    let mut left: Vec<String> = ["system", "stop_sequences", "anthropic_version", "betas"]
+        .iter()
+        .filter(|key| !body[**key].is_null())
+        .map(|key| format!("{key} is a field of the Messages API"))
+        .collect();
+    let tools = body["tools"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if tools.iter().any(|t| t["input_schema"].is_object()) {
+        left.push("tools have their schema under input_schema".to_owned());
+    }
+    let list = if api == Api::Chat { "messages" } else { "input" };
+    let foreign = |part: &&Value| {
+        matches!(part["type"].as_str(), Some("tool_use" | "tool_result" | "document"))
+            || (part["type"] == "image" && part["source"].is_object())
+    };
+    let messages = body[list].as_array().map(Vec::as_slice).unwrap_or_default();
+    if let Some(part) = messages.iter().filter_map(|m| m["content"].as_array()).flatten().find(foreign) {
+        left.push(format!("a part of type {} stands in {list}", part["type"]));
+    }
+    let user = body["user"].as_str().map_or(0, |u| u.chars().count());
+    if user > USER {
+        left.push(format!("user has {user} characters, the provider takes {USER}"));
+    }
+    left
 }
 
 /// The texts of the system: all of them, in order, however they were joined. Where they may be moved, each has to be somewhere.
@@ -159,6 +216,9 @@ fn same_turn(
     }
     if a.calls.len() != b.calls.len() {
         return Err(format!("{} tool calls were sent, {} arrived", a.calls.len(), b.calls.len()));
+    }
+    if b.text_first && !a.text_first {
+        return Err("text arrived in front of the tool's result, it was sent behind it".to_owned());
     }
     for (a, b) in a.calls.iter().zip(&b.calls) {
         if a.name != b.name || !same(&a.input, &b.input) {

@@ -51,6 +51,20 @@ impl Sides<'_, '_, '_, '_> {
         }
     }
 
+    /// A gateway that promises to make up for failures that can pass must not hand the first one on.
+    pub(super) fn promises(&mut self, attempts: usize) {
+        let Some(response) = self.far.exchange.response.as_ref().filter(|_| self.rewrites.retries()) else { return };
+        let final_word = header(&response.headers, "x-should-retry") == Some("false");
+        let can_pass = matches!(response.status, 401 | 403 | 408 | 409 | 429 | 500..);
+        if attempts == 1 && can_pass && !final_word && self.call.status() != Some(200) {
+            let message = format!(
+                "the provider answered with status {}, and the gateway, which promises retries, did not ask again",
+                response.status
+            );
+            self.tell(Kind::FailureNotRetried, message);
+        }
+    }
+
     fn status(&mut self, sent: &Response, got: &Response) {
         if sent.status != got.status {
             let message = format!("the provider answered with status {}, the client got {}", sent.status, got.status);

@@ -61,6 +61,11 @@ impl Rewrites<'_> {
         self.has("pings")
     }
 
+    /// Not a permission but a promise: failures that can pass are made up for behind the client's back.
+    pub(super) fn retries(self) -> bool {
+        self.has("retries")
+    }
+
     fn has(self, name: &str) -> bool {
         self.0.iter().any(|r| r == name)
     }

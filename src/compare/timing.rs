@@ -1,9 +1,11 @@
-//! When bytes came: whether a stream was held back, and whether pings were passed on. Only what cannot be chance is told.
+//! When bytes came: whether a stream or its head was held back, whether pings were passed on, and whether the provider was left
+//! when the client left. Both sides' times are compared, never absolute speed; only what cannot be chance is told.
 
 use serde_json::Value;
 
 use super::outcome::Api;
 use super::{Kind, Sides};
+use crate::decode::decoded;
 use crate::exchange::{End, Response};
 use crate::sse;
 
@@ -14,19 +16,85 @@ const SILENCE_US: u64 = 1_000_000;
 /// A ping that was lost once may have been moved.
 const LOST_PINGS: usize = 2;
 
+/// A head that reaches the client so much later than it was sent was held back, in microseconds.
+const HEAD_US: u64 = 1_000_000;
+/// A provider that is still answering so long after the client has left was not told of it, in microseconds.
+const CANCEL_US: u64 = 4_000_000;
+/// A step that was held back at least so long, in microseconds.
+const STEP_US: u64 = 400_000;
+
 impl Sides<'_, '_, '_, '_> {
     /// Compares the arrivals of a streamed answer.
     pub(super) fn timing(&mut self) {
+        self.cancel();
         let (Some(sent), Some(got)) = (&self.far.exchange.response, &self.call.exchange.response) else { return };
         if self.call.request["stream"] != Value::Bool(true) || sent.status != 200 || got.status != 200 {
             return;
         }
-        if let Some(words) = held_back(sent, got) {
-            self.tell(Kind::StreamBuffered, words);
-        } else if self.far.api == Api::Anthropic && !self.rewrites.pings() && self.call.exchange.end != End::ClientLeft
-        {
+        if let Some(words) = held_back(sent, got).or_else(|| self.stepped(sent, got)) {
+            return self.tell(Kind::StreamBuffered, words);
+        }
+        if let Some(words) = self.head_withheld(sent, got) {
+            self.tell(Kind::HeadWithheld, words);
+        }
+        if self.far.api == Api::Anthropic && !self.rewrites.pings() {
             self.pings(sent, got);
         }
+    }
+
+    /// A client that left wants nothing more; what goes on is paid for and read by nobody.
+    fn cancel(&mut self) {
+        let (near, far) = (self.call.exchange, self.far.exchange);
+        // An answer that was whole before the client left was not cancelled.
+        if near.end != End::ClientLeft || self.call.answer().is_some_and(|a| a.finished) {
+            return;
+        }
+        let after = far.ended_us.saturating_sub(near.ended_us);
+        if after >= CANCEL_US {
+            let message = format!("the client left, the provider was kept answering for another {} ms", after / 1000);
+            self.tell(Kind::CancelIgnored, message);
+        }
+    }
+
+    /// Whether the client got the response head only with the first byte of the body, or the first content, though the provider
+    /// had sent it long before.
+    fn head_withheld(&self, sent: &Response, got: &Response) -> Option<String> {
+        let first_byte = sent.arrivals.iter().find(|a| a.len > 0).map(|a| a.at_us);
+        let first_content = content_times(sent, self.far.api).first().copied();
+        let late = got.head_us.saturating_sub(sent.head_us);
+        let waited_for = [(first_content, "content"), (first_byte, "byte of the body")]
+            .into_iter()
+            .find(|(at, _)| at.is_some_and(|at| at.saturating_sub(sent.head_us) >= HEAD_US && got.head_us >= at));
+        waited_for.map(|(_, what)| {
+            format!(
+                "the provider sent its response head at once, the client got it {} ms later, with the first {what}",
+                late / 1000
+            )
+        })
+    }
+
+    /// Whether content that came to the gateway piece by piece went to the client in a few large steps, each only when its last
+    /// piece had come.
+    fn stepped(&self, sent: &Response, got: &Response) -> Option<String> {
+        let (far, near) = (content_times(sent, self.far.api), content_times(got, Api::Anthropic));
+        if far.len() != near.len() || far.len() < 6 {
+            return None;
+        }
+        let took = far.last()?.checked_sub(*far.first()?).filter(|took| *took >= SLOW_US)?;
+        let (mut steps, mut held) = (0_u64, 0_u64);
+        let pieces: Vec<(u64, u64)> = near.into_iter().zip(far).collect();
+        for step in pieces.chunk_by(|a, b| a.0 == b.0) {
+            let (Some((at, first)), Some((_, last))) = (step.first(), step.last()) else { continue };
+            let span = last.saturating_sub(*first);
+            // A machine that stalls lets go at any time, a full buffer with the piece that fills it.
+            if span >= STEP_US && at.saturating_sub(*last).saturating_mul(4) <= span {
+                steps += 1;
+                held += span;
+            }
+        }
+        (steps >= 2 && held.saturating_mul(10) >= took.saturating_mul(6)).then(|| {
+            format!("the provider's pieces came over {} ms, the client got them in {steps} steps", took / 1000)
+        })
     }
 
     fn pings(&mut self, sent: &Response, got: &Response) {
@@ -47,6 +115,25 @@ impl Sides<'_, '_, '_, '_> {
             self.tell(Kind::PingsLost, message);
         }
     }
+}
+
+/// When each event that brings content had arrived.
+fn content_times(response: &Response, api: Api) -> Vec<u64> {
+    let brings = |data: &str| match api {
+        Api::Anthropic => data.contains("content_block_delta"),
+        Api::Chat => ["content", "reasoning", "tool_calls"].iter().any(|key| data.contains(key)),
+        Api::Responses => data.contains(".delta"),
+    };
+    let Ok(bytes) = decoded(&response.headers, &response.body.bytes) else { return Vec::new() };
+    // Behind a content coding the place in the text says nothing about the place on the wire.
+    if bytes.len() != response.body.bytes.len() {
+        return Vec::new();
+    }
+    let time = |item| match item {
+        sse::Item::Event(e) if brings(&e.data) => response.arrived_us(e.span.end.saturating_sub(1)),
+        _ => None,
+    };
+    sse::parse(&bytes).into_iter().filter_map(time).collect()
 }
 
 /// Whether a slow answer of several pieces was collected: it reached the client only when its last piece had been sent, and then

@@ -28,10 +28,13 @@ pub enum Rewrite {
     CountTokens,
     /// `error_message`: words are put around the provider's error message; its type and status stay.
     ErrorMessage,
+    /// `retries`: the gateway asks again after a failure that can pass, perhaps somebody else. It is a promise more than a
+    /// permission: a failure that is passed on at once is then a defect.
+    Retries,
 }
 
 /// The rewrites without a parameter, by the name that files use.
-const PLAIN: [(&str, Rewrite); 9] = [
+const PLAIN: [(&str, Rewrite); 10] = [
     ("model", Rewrite::Model),
     ("metadata", Rewrite::Metadata),
     ("query", Rewrite::Query),
@@ -41,6 +44,7 @@ const PLAIN: [(&str, Rewrite); 9] = [
     ("pings", Rewrite::Pings),
     ("count_tokens", Rewrite::CountTokens),
     ("error_message", Rewrite::ErrorMessage),
+    ("retries", Rewrite::Retries),
 ];
 
 impl FromStr for Rewrite {

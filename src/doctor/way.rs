@@ -233,6 +233,7 @@ impl Launching<'_> {
             program,
             args,
             environment,
+            input: None,
             folder: workspace.folder().to_owned(),
             limits: ProcessLimits { total: *timeout, idle: *timeout, kept_bytes: 1 << 20, ..ProcessLimits::default() },
         }

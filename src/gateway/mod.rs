@@ -136,6 +136,7 @@ impl Gateway {
                     args,
                     environment: setting.environment(&start.env)?,
                     folder: setting.folder(start)?,
+                    input: None,
                     limits: ProcessLimits { grace: GRACE, most_bytes: OUTPUT_BYTES, ..ProcessLimits::default() },
                 })
             };

@@ -201,6 +201,7 @@ impl<'a> Setting<'a> {
             args,
             environment: self.environment(own).ok()?,
             folder: self.home.clone(),
+            input: None,
             limits: ProcessLimits { total: VERSION, idle: VERSION, kept_bytes: 64 << 10, ..ProcessLimits::default() },
         })
     }

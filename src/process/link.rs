@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ impl Link {
         // The supervisor must outlive the handle: it ends by itself once the channel closes, and takes all others with it.
         let child = Command::new(&spec.supervisor)
             .arg(COMMAND)
+            .arg(spec.input.as_deref().unwrap_or(Path::new("/dev/null")))
             .arg(&spec.program)
             .args(&spec.args)
             .env_clear()

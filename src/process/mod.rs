@@ -45,6 +45,8 @@ pub struct ProcessSpec {
     pub environment: Vec<(OsString, OsString)>,
     /// Its working folder.
     pub folder: PathBuf,
+    /// The file that it reads as standard input; without one, nothing.
+    pub input: Option<PathBuf>,
     /// Its limits.
     pub limits: ProcessLimits,
 }
@@ -116,6 +118,8 @@ pub struct Controls {
     pub interrupt: CancellationToken,
     /// Ends the process because its cell sent too many requests.
     pub runaway: CancellationToken,
+    /// Ends the process when its standard output has held this text.
+    pub until: Option<&'static str>,
 }
 
 /// Runs a process to its end. Dropping the future ends the process and everything it started.
@@ -137,6 +141,8 @@ struct Seen {
     result_at: Option<Instant>,
     /// More was printed than may be.
     too_much: bool,
+    /// The text was printed until which the process may live.
+    enough: bool,
 }
 
 /// A supervised process whose outputs are kept.
@@ -163,7 +169,13 @@ impl Supervised {
         let limits = spec.limits;
         Ok(Self {
             link,
-            stdout: tokio::spawn(drain(stdout, limits, controls.activity.clone(), tell.clone(), Watch::Results)),
+            stdout: tokio::spawn(drain(
+                stdout,
+                limits,
+                controls.activity.clone(),
+                tell.clone(),
+                Watch::Results { until: controls.until },
+            )),
             stderr: tokio::spawn(drain(stderr, limits, controls.activity.clone(), tell, Watch::Nothing)),
             seen,
         })
@@ -207,6 +219,7 @@ impl Supervised {
                 () = controls.interrupt.cancelled(), if !ending => EndedBy::Interrupt,
                 () = controls.runaway.cancelled(), if !ending => EndedBy::Runaway,
                 () = std::future::ready(()), if seen.too_much && !ending => EndedBy::OutputLimit,
+                () = std::future::ready(()), if seen.enough && !ending => EndedBy::Probe,
                 () = tokio::time::sleep_until(deadline), if !ending => EndedBy::Deadline,
                 () = at(linger_at), if !ending => EndedBy::Lingering,
                 () = tokio::time::sleep_until(idle_at), if !ending => {
@@ -257,8 +270,8 @@ async fn at(time: Option<Instant>) {
 /// What a reader looks for in what it reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Watch {
-    /// Lines that are results.
-    Results,
+    /// Lines that are results, and the text until which the process may live.
+    Results { until: Option<&'static str> },
     /// Nothing.
     Nothing,
 }
@@ -274,6 +287,7 @@ async fn drain(
     let mut capture = Capture::new(limits.kept_bytes);
     let mut lines = capture::ResultLines::default();
     let mut buffer = vec![0; 64 << 10];
+    let mut recent = Vec::new();
     loop {
         let n = match pipe.read(&mut buffer).await {
             Ok(0) | Err(_) => return capture.finish(),
@@ -284,10 +298,17 @@ async fn drain(
         if capture.total() > limits.most_bytes {
             tell.send_if_modified(|seen| !std::mem::replace(&mut seen.too_much, true));
         }
-        if look_for == Watch::Results
-            && let Some(is_result) = lines.push(&buffer[..n])
-        {
+        let Watch::Results { until } = look_for else { continue };
+        if let Some(is_result) = lines.push(&buffer[..n]) {
             tell.send_modify(|seen| seen.result_at = is_result.then(Instant::now));
+        }
+        if let Some(until) = until {
+            recent.extend_from_slice(&buffer[..n]);
+            if recent.windows(until.len()).any(|window| window == until.as_bytes()) {
+                tell.send_if_modified(|seen| !std::mem::replace(&mut seen.enough, true));
+            }
+            // What may be the text's beginning is kept for the next piece.
+            recent.drain(..recent.len().saturating_sub(until.len()));
         }
     }
 }

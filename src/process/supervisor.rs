@@ -61,7 +61,7 @@ pub(super) enum Report {
     },
 }
 
-/// Runs the supervisor. `args` are the program and its arguments.
+/// Runs the supervisor. `args` are the file that the program reads as standard input, the program, and its arguments.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     // A supervisor that cannot do its work has nobody to tell but its owner, who sees the channel close.
     match supervise(args.into_iter().collect()) {
@@ -71,9 +71,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn supervise(mut args: Vec<OsString>) -> io::Result<()> {
-    if args.is_empty() {
+    if args.len() < 2 {
         return Err(io::Error::other("no program"));
     }
+    let input = args.remove(0);
     let program = args.remove(0);
     close_inherited();
     become_reaper()?;
@@ -85,7 +86,8 @@ fn supervise(mut args: Vec<OsString>) -> io::Result<()> {
         reports.write_all(&line)
     };
     let pipes = [1, 2].map(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).ok());
-    let client = Command::new(&program).args(args).stdin(Stdio::null()).process_group(0).spawn();
+    let client = std::fs::File::open(&input)
+        .and_then(|input| Command::new(&program).args(args).stdin(Stdio::from(input)).process_group(0).spawn());
     let client = match client {
         Ok(child) => Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?),
         Err(e) => {

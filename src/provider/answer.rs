@@ -17,6 +17,7 @@ pub(super) struct Answer {
     pub(super) model: String,
     pub(super) content: Vec<Block>,
     pub(super) stop_reason: String,
+    pub(super) stop_sequence: Option<String>,
     pub(super) usage: TurnUsage,
     /// The pause in front of every event after the first.
     pub(super) pause: Duration,
@@ -34,8 +35,18 @@ pub(super) struct Thinking {
 /// A content block in the pieces in which it is streamed.
 pub(super) enum Block {
     Text(Vec<String>),
-    Thinking { pieces: Vec<String>, signature: Option<String> },
-    ToolUse { id: String, name: String, input: Value, fragments: u32 },
+    Thinking {
+        pieces: Vec<String>,
+        signature: Option<String>,
+    },
+    ToolUse {
+        id: String,
+        name: String,
+        input: Value,
+        fragments: u32,
+    },
+    /// A block that only Anthropic Messages has.
+    Native(Value),
 }
 
 /// Where an answer's ids come from: the same conversation gets the same ids.
@@ -69,7 +80,16 @@ impl Answer {
         fill: impl Fn(&str) -> String,
     ) -> Self {
         let all = |pieces: &[String]| pieces.iter().map(|p| fill(p)).collect::<Vec<_>>();
+        let native = origin.face == Face::Anthropic;
         let block = |(index, block): (usize, &probe::Block)| match block {
+            probe::Block::RedactedThinking(text) => thinking.filter(|_| native).map(|_| {
+                let data = origin.issued.sign(&fill(text));
+                Block::Native(json!({"type": "redacted_thinking", "data": data}))
+            }),
+            probe::Block::Verbatim(text) => serde_json::from_str(text).ok().filter(|_| native).map(|mut value| {
+                fill_texts(&mut value, &fill);
+                Block::Native(value)
+            }),
             probe::Block::Text(pieces) => Some(Block::Text(all(pieces))),
             probe::Block::Thinking(block) => thinking.map(|thinking| {
                 let pieces = all(&block.pieces);
@@ -96,6 +116,7 @@ impl Answer {
             model: origin.model.to_owned(),
             content,
             stop_reason: turn.stop_reason.clone().unwrap_or_else(|| by_default.to_owned()),
+            stop_sequence: turn.stop_sequence.clone(),
             usage: turn.usage,
             pause: Duration::from_millis(turn.pause_ms),
         }
@@ -108,6 +129,7 @@ impl Answer {
             model: origin.model.to_owned(),
             content: vec![Block::Text(vec![text])],
             stop_reason: "end_turn".to_owned(),
+            stop_sequence: None,
             usage: TurnUsage::default(),
             pause: Duration::ZERO,
         }
@@ -115,7 +137,11 @@ impl Answer {
 
     /// Whether it holds thinking.
     pub(super) fn has_thinking(&self) -> bool {
-        self.content.iter().any(|b| matches!(b, Block::Thinking { .. }))
+        self.content.iter().any(|b| match b {
+            Block::Thinking { .. } => true,
+            Block::Native(value) => value["type"] == "redacted_thinking",
+            Block::Text(_) | Block::ToolUse { .. } => false,
+        })
     }
 
     /// The blocks as the Messages API returns them whole.
@@ -149,10 +175,15 @@ impl Answer {
                     let parts = fragments_of(input, *fragments);
                     events.extend(parts.into_iter().map(|partial_json| delta(Delta::InputJson { partial_json })));
                 }
+                Block::Native(value) => {
+                    let input = Some(&value["input"]).filter(|input| input.is_object());
+                    let partial_json = input.map(Value::to_string);
+                    events.extend(partial_json.map(|partial_json| delta(Delta::InputJson { partial_json })));
+                }
             }
             events.push(Event::ContentBlockStop { index });
         }
-        let stop = Stop { stop_reason: Some(&self.stop_reason), stop_sequence: None };
+        let stop = Stop { stop_reason: Some(&self.stop_reason), stop_sequence: self.stop_sequence.as_deref() };
         events.push(Event::MessageDelta { delta: stop, usage: self.usage });
         events.push(Event::MessageStop);
         events.iter().map(Event::to_bytes).collect()
@@ -164,7 +195,8 @@ impl Answer {
         stop_reason: Option<&'a str>,
         usage: TurnUsage,
     ) -> Message<'a> {
-        let stop = Stop { stop_reason, stop_sequence: None };
+        let stop_sequence = self.stop_sequence.as_deref().filter(|_| stop_reason.is_some());
+        let stop = Stop { stop_reason, stop_sequence };
         Message { id: &self.id, r#type: "message", role: "assistant", model: &self.model, content, stop, usage }
     }
 }
@@ -176,6 +208,13 @@ impl Block {
             Self::Text(_) => Content::Text { text: String::new() },
             Self::Thinking { .. } => Content::Thinking { thinking: String::new(), signature: "" },
             Self::ToolUse { id, name, .. } => Content::ToolUse { id, name, input: json!({}) },
+            Self::Native(value) => {
+                let mut value = value.clone();
+                if value["input"].is_object() {
+                    value["input"] = json!({});
+                }
+                Content::Native(value)
+            }
         }
     }
 
@@ -187,6 +226,7 @@ impl Block {
                 Content::Thinking { thinking: pieces.concat(), signature: signature.as_deref().unwrap_or_default() }
             }
             Self::ToolUse { id, name, input, .. } => Content::ToolUse { id, name, input: input.clone() },
+            Self::Native(value) => Content::Native(value.clone()),
         }
     }
 }
@@ -194,9 +234,21 @@ impl Block {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Content<'a> {
-    Text { text: String },
-    Thinking { thinking: String, signature: &'a str },
-    ToolUse { id: &'a str, name: &'a str, input: Value },
+    Text {
+        text: String,
+    },
+    Thinking {
+        thinking: String,
+        signature: &'a str,
+    },
+    ToolUse {
+        id: &'a str,
+        name: &'a str,
+        input: Value,
+    },
+    /// It has its type itself.
+    #[serde(untagged)]
+    Native(Value),
 }
 
 /// A message, in the field order of the API.
@@ -265,6 +317,16 @@ impl Event<'_> {
 /// JSON text; what we serialise has text keys only, so it cannot fail.
 pub(super) fn json_bytes(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).unwrap_or_default().into()
+}
+
+/// Fills in the placeholders of every text within.
+fn fill_texts(value: &mut Value, fill: &impl Fn(&str) -> String) {
+    match value {
+        Value::String(text) => *text = fill(text),
+        Value::Array(items) => items.iter_mut().for_each(|v| fill_texts(v, fill)),
+        Value::Object(fields) => fields.values_mut().for_each(|v| fill_texts(v, fill)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// A scripted argument as JSON, with the placeholders of its texts filled in.

@@ -1,7 +1,7 @@
 //! What a provider has issued and recognises when it comes back: signatures of thinking, ids, and the assistant turns that
 //! called tools.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -21,6 +21,7 @@ pub type Key = [u8; 32];
 pub struct Issued {
     key: Option<Key>,
     turns: RwLock<HashMap<String, Arc<[Value]>>>,
+    redacted: RwLock<HashSet<String>>,
 }
 
 impl fmt::Debug for Issued {
@@ -38,7 +39,7 @@ const ID_CHARS: usize = 24;
 impl Issued {
     /// The memory of a provider that signs with `key`.
     pub fn with_key(key: Key) -> Self {
-        Self { key: Some(key), turns: RwLock::default() }
+        Self { key: Some(key), ..Self::default() }
     }
 
     /// The memory of somebody else's provider: a signature has to be there, but whether it is true cannot be told.
@@ -56,11 +57,6 @@ impl Issued {
         if self.key.is_some() { signature == self.sign(thinking) } else { !signature.is_empty() }
     }
 
-    /// Whether signatures can be judged at all.
-    pub fn knows_key(&self) -> bool {
-        self.key.is_some()
-    }
-
     /// An id that is always the same for the same parts, e.g. `toolu_` and 24 letters and digits.
     pub fn id(&self, prefix: &str, parts: &[&[u8]]) -> String {
         let mut all = vec![prefix.as_bytes()];
@@ -70,8 +66,18 @@ impl Issued {
         prefix.chars().chain(chars).collect()
     }
 
-    /// Remembers an assistant turn by the ids of its tool calls.
+    /// Whether this was issued as redacted thinking. Without a key anything but nothing passes.
+    pub fn issued_redacted(&self, data: &str) -> bool {
+        if self.key.is_none() {
+            return !data.is_empty();
+        }
+        self.redacted.read().unwrap_or_else(PoisonError::into_inner).contains(data)
+    }
+
+    /// Remembers an assistant turn by the ids of its tool calls, and its redacted thinking.
     pub fn remember(&self, blocks: &[Value]) {
+        let redacted = blocks.iter().filter(|b| b["type"] == "redacted_thinking").filter_map(|b| b["data"].as_str());
+        self.redacted.write().unwrap_or_else(PoisonError::into_inner).extend(redacted.map(str::to_owned));
         let ids = blocks.iter().filter(|b| b["type"] == "tool_use").filter_map(|b| b["id"].as_str());
         let turn: Arc<[Value]> = blocks.into();
         let mut turns = self.turns.write().unwrap_or_else(PoisonError::into_inner);

@@ -18,10 +18,12 @@ mod refusal;
 mod reply;
 mod script;
 mod server;
+mod wire;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::net::TcpListener;
@@ -52,9 +54,12 @@ pub enum Keys {
     /// Only its own: see [`Provider::api_key`].
     #[default]
     Own,
-    /// Any, as long as there is one: a gateway shows what it was configured with.
+    /// Any, as long as there is one: a gateway shows what it was configured with. Only [`WRONG_KEY`] is refused.
     Any,
 }
+
+/// A credential that is nobody's. Gateways that leave it to the provider to refuse one pass it on.
+pub const WRONG_KEY: &str = "sk-ccsmoke-nobodys-key";
 
 /// A conversation that the provider plays its part in. It is known by the nonce in `vars`.
 #[derive(Debug, Clone)]
@@ -85,7 +90,20 @@ struct Shared {
 /// A registered conversation with its records.
 struct Script {
     conversation: Conversation,
+    /// How often each turn was played.
+    played: Vec<AtomicU32>,
     ledger: Arc<Ledger>,
+}
+
+impl Script {
+    /// Takes one of the times that a turn may be played, if there is one left.
+    fn may_play(&self, turn: usize) -> bool {
+        let (Some(played), Some(turn)) = (self.played.get(turn), self.conversation.turns.get(turn)) else {
+            return false;
+        };
+        let left = |n: u32| turn.times.is_none_or(|times| n < times).then(|| n.saturating_add(1));
+        played.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok()
+    }
 }
 
 impl Provider {
@@ -131,13 +149,21 @@ impl Provider {
     /// Registers a conversation. One of the same nonce is replaced, its records included.
     pub fn register(&self, conversation: Conversation) {
         let nonce = conversation.vars.nonce.clone();
-        let script = Arc::new(Script { conversation, ledger: Arc::default() });
+        let played = conversation.turns.iter().map(|_| AtomicU32::new(0)).collect();
+        let script = Arc::new(Script { conversation, played, ledger: Arc::default() });
         self.shared.scripts.write().unwrap_or_else(PoisonError::into_inner).insert(nonce, script);
     }
 
     /// The provider's account of the inference requests that held this nonce, in order of arrival.
     pub fn records(&self, nonce: &str) -> Vec<ProviderRecord> {
         self.shared.claim(&BTreeSet::from([nonce])).map_or_else(Vec::new, |s| s.ledger.records())
+    }
+
+    /// Resolves when none of the answers to requests with this nonce is being sent.
+    pub async fn quiet(&self, nonce: &str) {
+        if let Some(script) = self.shared.claim(&BTreeSet::from([nonce])) {
+            script.ledger.quiet().await;
+        }
     }
 
     /// Inference requests that held no registered nonce, or more than one.

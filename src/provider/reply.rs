@@ -1,7 +1,7 @@
-//! The body of a response: chunks that go out one by one, and a note in the records when the last one has gone.
+//! The body of a response: steps that go out one by one, and a note in the records when the last one has gone.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -11,19 +11,27 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::ledger::Receipt;
+use crate::probe::CutKind;
+
+/// Some bytes that are written together, and the pause in front of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) pause: Duration,
+    pub(super) bytes: Bytes,
+}
 
 /// A response body.
 pub(super) struct Reply {
-    chunks: VecDeque<Bytes>,
-    /// The pause in front of every chunk after the first.
-    pause: Duration,
+    steps: VecDeque<Step>,
     wait: Wait,
     /// The length, where it is stated in the response head.
     length: Option<u64>,
+    /// How the body ends behind the last step.
+    end: CutKind,
     receipt: Option<Receipt>,
 }
 
-/// What stands between the last chunk and the next.
+/// What stands between the last step and the next.
 enum Wait {
     Nothing,
     /// The connection has to write out what it has.
@@ -31,20 +39,31 @@ enum Wait {
     Pause(Pin<Box<Sleep>>),
 }
 
+impl Wait {
+    fn before(pause: Duration) -> Self {
+        if pause.is_zero() { Self::Flush } else { Self::Pause(Box::pin(tokio::time::sleep(pause))) }
+    }
+}
+
 impl Reply {
     /// A body of stated length.
     pub(super) fn whole(body: Bytes) -> Self {
         let length = Some(body.len() as u64);
-        let chunks = if body.is_empty() { VecDeque::new() } else { VecDeque::from([body]) };
-        Self { chunks, pause: Duration::ZERO, wait: Wait::Nothing, length, receipt: None }
+        let steps =
+            if body.is_empty() { VecDeque::new() } else { [Step { pause: Duration::ZERO, bytes: body }].into() };
+        Self { steps, wait: Wait::Nothing, length, end: CutKind::End, receipt: None }
     }
 
-    /// A stream of chunks with a pause between them.
-    pub(super) fn stream(chunks: Vec<Bytes>, pause: Duration) -> Self {
-        Self { chunks: chunks.into(), pause, wait: Wait::Nothing, length: None, receipt: None }
+    /// A stream of steps. The pause of the first stands between the head and the body.
+    pub(super) fn stream(steps: Vec<Step>, end: CutKind) -> Self {
+        let wait = match steps.first() {
+            Some(first) if !first.pause.is_zero() => Wait::before(first.pause),
+            _ => Wait::Nothing,
+        };
+        Self { steps: steps.into(), wait, length: None, end, receipt: None }
     }
 
-    /// Marks the record as delivered when the last chunk goes out.
+    /// Marks the record as delivered when the last step goes out.
     pub(super) fn noting(mut self, receipt: Receipt) -> Self {
         self.receipt = Some(receipt);
         self
@@ -53,13 +72,13 @@ impl Reply {
 
 impl Body for Reply {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut self.wait {
             Wait::Nothing => {}
             Wait::Pause(sleep) => ready!(sleep.as_mut().poll(cx)),
-            // The connection gathers what is ready and writes it when nothing is: say so once after every chunk.
+            // The connection gathers what is ready and writes it when nothing is: say so once after every step.
             Wait::Flush => {
                 self.wait = Wait::Nothing;
                 cx.waker().wake_by_ref();
@@ -67,27 +86,34 @@ impl Body for Reply {
             }
         }
         self.wait = Wait::Nothing;
-        let Some(chunk) = self.chunks.pop_front() else { return Poll::Ready(None) };
-        if self.chunks.is_empty() {
-            if let Some(receipt) = self.receipt.take() {
-                receipt.delivered();
+        let Some(step) = self.steps.pop_front() else {
+            return Poll::Ready((self.end == CutKind::Break).then(|| Err(io::Error::other("broken off, as scripted"))));
+        };
+        match self.steps.front().map(|next| next.pause) {
+            Some(pause) => self.wait = Wait::before(pause),
+            None => {
+                if let Some(receipt) = self.receipt.take() {
+                    receipt.delivered();
+                }
+                if self.end == CutKind::Break {
+                    self.wait = Wait::before(BEFORE_BREAK);
+                }
             }
-        } else if self.pause.is_zero() {
-            self.wait = Wait::Flush;
-        } else {
-            self.wait = Wait::Pause(Box::pin(tokio::time::sleep(self.pause)));
         }
-        Poll::Ready(Some(Ok(Frame::data(chunk))))
+        Poll::Ready(Some(Ok(Frame::data(step.bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.chunks.is_empty()
+        self.steps.is_empty() && self.end == CutKind::End
     }
 
     fn size_hint(&self) -> SizeHint {
         self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
+
+/// Between the last bytes and the break, so that the bytes are not lost with the connection.
+const BEFORE_BREAK: Duration = Duration::from_millis(30);
 
 #[cfg(test)]
 mod tests {
@@ -117,10 +143,11 @@ mod tests {
             stop_reason: None,
             unknown: vec![],
             delivered: false,
+            abandoned: false,
         };
         let ledger = Arc::new(Ledger::default());
-        let chunks = ["a", "b"].map(Bytes::from).to_vec();
-        let mut reply = Reply::stream(chunks, Duration::ZERO).noting(ledger.enter(record));
+        let steps = ["a", "b"].map(|text| Step { pause: Duration::ZERO, bytes: text.into() }).to_vec();
+        let mut reply = Reply::stream(steps, CutKind::End).noting(ledger.enter(record));
         assert_eq!(poll(&mut reply), Poll::Ready(Some("a".into())));
         assert_eq!(poll(&mut reply), Poll::Pending, "nothing is ready, so the connection writes what it has");
         assert!(!ledger.records()[0].delivered);

@@ -54,6 +54,7 @@ pub(super) struct Facts<'a> {
     /// How many tool results there are.
     pub(super) tool_results: u32,
     last_user_text: &'a str,
+    stream: bool,
     prompt_marker: Option<&'a str>,
     tool_result_marker: Option<&'a str>,
 }
@@ -76,9 +77,16 @@ impl<'a> Facts<'a> {
         self.tool_result_marker = texts.filter_map(last_marker).last().or(self.tool_result_marker);
     }
 
-    /// The first turn whose conditions all hold.
-    pub(super) fn choose<'t>(&self, turns: &'t [Turn]) -> Option<&'t Turn> {
-        turns.iter().find(|turn| self.fits(&turn.when))
+    /// The answer is to be streamed, or not.
+    pub(super) fn asked_to_stream(mut self, stream: bool) -> Self {
+        self.stream = stream;
+        self
+    }
+
+    /// The first turn whose conditions all hold and that `may_play`.
+    pub(super) fn choose<'t>(&self, turns: &'t [Turn], may_play: impl Fn(usize) -> bool) -> Option<&'t Turn> {
+        let fitting = turns.iter().enumerate().filter(|(_, turn)| self.fits(&turn.when));
+        fitting.into_iter().find(|(i, _)| may_play(*i)).map(|(_, turn)| turn)
     }
 
     fn fits(&self, when: &When) -> bool {
@@ -86,6 +94,7 @@ impl<'a> Facts<'a> {
         when.offers.as_ref().is_none_or(offered)
             && !when.lacks.as_ref().is_some_and(offered)
             && when.tool_results.is_none_or(|n| n == self.tool_results)
+            && when.stream.is_none_or(|stream| stream == self.stream)
             && when.user_says.as_ref().is_none_or(|text| self.last_user_text.contains(text.as_str()))
     }
 
@@ -149,7 +158,7 @@ mod tests {
     }
 
     fn chosen(body: &Value, turns: &[Turn]) -> Option<String> {
-        reading::facts(body).choose(turns).map(|t| t.name.get_ref().clone())
+        reading::facts(body).choose(turns, |_| true).map(|t| t.name.get_ref().clone())
     }
 
     #[test]

@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -26,10 +29,10 @@ use super::answer::{Answer, Origin, json_bytes};
 use super::contract::{self, Accepted, Endpoint, MAX_BODY_BYTES, Refusal};
 use super::count;
 use super::reply::Reply;
-use super::script;
+use super::{script, wire};
 use crate::evidence::{Face, ProviderRecord};
 use crate::exchange::Header;
-use crate::probe::{Turn, TurnError};
+use crate::probe::{Turn, TurnError, Wire};
 
 /// What is answered to a conversation that no running cell registered.
 const UNCLAIMED: &str = "ccsmoke: this conversation is not part of any running cell";
@@ -92,7 +95,13 @@ async fn respond(shared: Arc<Shared>, request: hyper::Request<Incoming>) -> Resu
     };
     let model = model_id(path);
     Ok(match (method, path) {
-        (&Method::POST, path) if path == face.path() => shared.infer(face, &headers, &body),
+        (&Method::POST, path) if path == face.path() => {
+            let (response, pause) = shared.infer(face, &headers, &body);
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            response
+        }
         (&Method::POST, COUNT_TOKENS) => shown(&|| shared.count(&headers, &body)),
         (&Method::GET, MODELS_PATH) => shown(&|| Ok(shared.models(face, head.uri.query().unwrap_or_default()))),
         (&Method::GET, _) if model.is_some() => shown(&|| shared.model(face, model.as_deref().unwrap_or_default())),
@@ -144,7 +153,7 @@ impl Shared {
     fn authorise(&self, face: Face, headers: &[Header]) -> Result<(), Refusal> {
         face.authorise(headers, |key| match self.keys {
             Keys::Own => key.as_bytes().ct_eq(self.api_key.as_bytes()).into(),
-            Keys::Any => true,
+            Keys::Any => key != super::WRONG_KEY,
         })
     }
 
@@ -159,8 +168,8 @@ impl Shared {
         Ok(json!({"input_tokens": count::tokens(&accepted.body)}))
     }
 
-    /// An inference request of either API.
-    fn infer(&self, face: Face, headers: &[Header], body: &[u8]) -> Response<Reply> {
+    /// An inference request of either API: the answer, and how long it is held back as a whole.
+    fn infer(&self, face: Face, headers: &[Header], body: &[u8]) -> (Response<Reply>, Duration) {
         let accepted =
             self.authorise(face, headers).and_then(|()| face.check(headers, body, &self.issued, &self.limits));
         match accepted {
@@ -180,16 +189,18 @@ impl Shared {
                 };
                 let ledger = self.claim(&nonces).map_or_else(|| Arc::clone(&self.unclaimed), |c| Arc::clone(&c.ledger));
                 let receipt = ledger.enter(record);
-                self.refusal(face, &refusal, body).map(|reply| reply.noting(receipt))
+                (self.refusal(face, &refusal, body).map(|reply| reply.noting(receipt)), Duration::ZERO)
             }
         }
     }
 
     /// Answers an accepted request with the turn that its conversation has come to.
-    fn play(&self, face: Face, Accepted { body, unknown }: Accepted) -> Response<Reply> {
+    fn play(&self, face: Face, Accepted { body, unknown }: Accepted) -> (Response<Reply>, Duration) {
         let script = self.claim(&script::nonces(&body));
-        let facts = face.facts(&body);
-        let turn = script.as_ref().and_then(|s| facts.choose(&s.conversation.turns));
+        let stream = wants_stream(&body);
+        let facts = face.facts(&body).asked_to_stream(stream);
+        let turn = script.as_ref().and_then(|s| facts.choose(&s.conversation.turns, |i| s.may_play(i)));
+        let held_back = Duration::from_millis(turn.map_or(0, |t| t.wire.head_ms));
         let nonce = script.as_ref().map_or("", |s| s.conversation.vars.nonce.as_str());
         let name = turn.map_or("", |t| t.name.get_ref().as_str());
         let conversation = Sha256::digest(face.conversation(&body).to_string());
@@ -199,7 +210,6 @@ impl Shared {
             parts: [nonce.as_bytes(), name.as_bytes(), &conversation],
             model: body["model"].as_str().unwrap_or_default(),
         };
-        let stream = wants_stream(&body);
         let ledger = script.as_ref().map_or(&self.unclaimed, |s| &s.ledger);
         let turn_name = turn.map(|t| t.name.get_ref().clone());
         let record = ProviderRecord { turn: turn_name, unknown, ..blank_record(face, stream) };
@@ -207,7 +217,7 @@ impl Shared {
         if let Some((turn, error)) = turn.and_then(|t| t.error.as_ref().map(|e| (t, e))) {
             let response = scripted_error(face, turn, error, &origin.request_id());
             let receipt = ledger.enter(ProviderRecord { status: response.status().as_u16(), ..record });
-            return response.map(|reply| reply.noting(receipt));
+            return (response.map(|reply| reply.noting(receipt)), held_back);
         }
         let answer = match (turn, &script) {
             (Some(turn), Some(script)) => {
@@ -236,11 +246,14 @@ impl Shared {
             ..record
         });
         let response = if stream {
-            streamed(face.stream(&answer, &body), answer.pause)
+            let plain = Wire::default();
+            let wire = turn.map_or(&plain, |t| &t.wire);
+            let (steps, end) = wire::steps(face, face.stream(&answer, &body), answer.pause, wire);
+            streamed(Reply::stream(steps, end))
         } else {
             json_response(StatusCode::OK, face.whole(&answer, &body))
         };
-        with_id(face, response.map(|reply| reply.noting(receipt)), &origin.request_id())
+        (with_id(face, response.map(|reply| reply.noting(receipt)), &origin.request_id()), held_back)
     }
 
     /// `GET /v1/models`; Anthropic's has pages, with `limit` and `after_id`.
@@ -305,15 +318,23 @@ fn blank_record(face: Face, streamed: bool) -> ProviderRecord {
         stop_reason: None,
         unknown: Vec::new(),
         delivered: false,
+        abandoned: false,
     }
 }
 
-fn streamed(chunks: Vec<Bytes>, pause: Duration) -> Response<Reply> {
-    let mut response = Response::new(Reply::stream(chunks, pause));
+fn streamed(reply: Reply) -> Response<Reply> {
+    let mut response = Response::new(reply);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
+}
+
+fn gzipped(body: &[u8]) -> Bytes {
+    let mut coded = GzEncoder::new(Vec::new(), Compression::default());
+    // Writing to memory cannot fail.
+    let _ = coded.write_all(body);
+    coded.finish().unwrap_or_default().into()
 }
 
 /// A scripted error, whose words are the script's in either envelope; one that HTTP cannot carry is said aloud instead of
@@ -326,7 +347,15 @@ fn scripted_error(face: Face, turn: &Turn, scripted: &TurnError, request_id: &st
         return error(face, &Refusal::of(500, "api_error", message), request_id);
     };
     let refusal = Refusal::of(scripted.status, scripted.kind.clone(), scripted.message.clone());
-    let mut response = error(face, &refusal, request_id);
+    let mut response = if turn.wire.gzip {
+        let body = gzipped(&json_bytes(&face.envelope(&refusal, request_id)));
+        let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = with_id(face, json_response(status, body), request_id);
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response
+    } else {
+        error(face, &refusal, request_id)
+    };
     response.headers_mut().extend(headers);
     response
 }

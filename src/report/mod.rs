@@ -2,12 +2,14 @@
 //!
 //! The fields of `spec/matrix.md` section 7 stay as they are; more may be added, and readers ignore what they do not know.
 
+pub mod detection;
 pub mod explain;
 pub mod store;
 pub mod terminal;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capability::Capability;
 use crate::finding::Finding;
 use crate::text_evidence::TokenEvidence;
 use crate::verdict::{Classification, Outcome, TextVerdict, Usage};
@@ -88,6 +90,9 @@ pub struct OutcomeRow {
     pub feature: String,
     /// The probe's identity.
     pub probe: String,
+    /// What of Claude Code the probe exercises.
+    #[serde(default)]
+    pub capabilities: Vec<Capability>,
     /// The client's version.
     pub cli_version: String,
     /// How the cell ended.

@@ -114,6 +114,16 @@ impl RunFiles {
     }
 }
 
+/// Writes a text beside the reports of a results folder.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_beside(results: &Path, name: &str, text: &str, redactor: &Redactor) -> Result<PathBuf, StoreError> {
+    let path = results.join(name);
+    write_whole(&path, redactor.text(text).as_bytes())?;
+    Ok(path)
+}
+
 impl Drop for RunFiles {
     fn drop(&mut self) {
         // It fails where there is evidence, which is meant to stay.

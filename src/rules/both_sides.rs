@@ -43,3 +43,9 @@ pub(super) fn usage_changed(case: &Case<'_>) -> Vec<Found> {
     let translated = case.evidence.cell.target.kind == TargetKind::Translator;
     if translated && case.probe.expect.usage.is_none() { Vec::new() } else { changed(case, Kind::AnswerUsage) }
 }
+
+/// A provider that was kept answering when the client had left; where its own side was not recorded, by its own account.
+pub(super) fn cancel_ignored(case: &Case<'_>) -> Vec<Found> {
+    let found = changed(case, Kind::CancelIgnored);
+    if found.is_empty() { super::scripted::not_cancelled(case) } else { found }
+}

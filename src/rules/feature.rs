@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::case::{Call, Case, ToolCall, answer_text, offers, result_text};
 use crate::finding::Suspect;
-use crate::messages::Answer;
-use crate::probe::{Thinking, ToolExpect};
+use crate::messages::Answer as Message;
+use crate::probe::{Answer, Thinking, ToolExpect};
 use crate::transcript::ResultLine;
 use crate::verdict::Classification;
 
@@ -49,7 +49,7 @@ pub(super) fn thinking_absent(case: &Case<'_>) -> Vec<Found> {
     };
     let unsigned_will_do = case.may_change("thinking_signature");
     let is_thinking = |b: &Value| is_signed_thinking(b) || (unsigned_will_do && b["type"] == "thinking");
-    let in_front = |answer: &Answer| {
+    let in_front = |answer: &Message| {
         let thought = answer.blocks.iter().position(is_thinking);
         let spoke = answer.blocks.iter().position(|b| b["type"] == kind);
         thought.zip(spoke).is_some_and(|(t, s)| t < s)
@@ -87,7 +87,12 @@ pub(super) fn thinking_not_replayed(case: &Case<'_>) -> Vec<Found> {
                 sent_back.len(),
                 if issued.len() == sent_back.len() { ", altered" } else { "" },
             );
-            found.push(Found::new(Suspect::Client, message).at(later).cite(call.cite()));
+            // A client drops thinking when it was refused with it; then whoever refused is to blame.
+            let refused = case.calls.iter().any(|c| {
+                (call.exchange.id..later.exchange.id).contains(&c.exchange.id) && c.status().is_some_and(|s| s >= 400)
+            });
+            let suspect = if refused { case.far() } else { Suspect::Client };
+            found.push(Found::new(suspect, message).at(later).cite(call.cite()));
         }
     }
     found
@@ -263,7 +268,7 @@ pub(super) fn agent_not_run(case: &Case<'_>) -> Vec<Found> {
 }
 
 /// The answer to the request that asks for the summary: the last one of the last launch.
-fn summary<'c, 'a>(case: &'c Case<'a>) -> Option<(&'c Call<'a>, &'c Answer)> {
+fn summary<'c, 'a>(case: &'c Case<'a>) -> Option<(&'c Call<'a>, &'c Message)> {
     let last = case.evidence.launches.len();
     case.answers().rfind(|(c, _)| c.launch == last && c.launch > 1)
 }
@@ -315,6 +320,8 @@ fn ended_launch(case: &Case<'_>) -> Option<usize> {
 pub(super) fn answer_is_error(case: &Case<'_>) -> Vec<Found> {
     let failed = case.transcript.results().rfind(ResultLine::is_error);
     failed
+        // An error that is due is told of by its own rule.
+        .filter(|_| case.probe.expect.error.is_none())
         .map(|r| {
             let status = r.api_error_status().map(|s| format!(" (status {s})")).unwrap_or_default();
             let healthy = case.calls.iter().all(|c| c.answer().is_some_and(|a| a.faults.is_empty()));
@@ -344,10 +351,23 @@ pub(super) fn answer_wrong(case: &Case<'_>) -> Vec<Found> {
     let Some(result) = ended_launch(case).and_then(|l| case.transcript.last_result(l)).filter(|r| !r.is_error()) else {
         return Vec::new();
     };
-    let marker = case.marker();
-    let answers: Vec<_> = case.main_calls().filter_map(|c| Some((c, answer_text(c.answer()?)))).collect();
-    let was_answered = answers.iter().any(|(_, text)| text.contains(marker));
     let place = case.probe.cite(&wanted.span());
+    let marker = match wanted.get_ref() {
+        Answer::Marker => case.marker(),
+        Answer::Text(text) => text,
+        Answer::Structured => {
+            if result.value["structured_output"].to_string().contains(case.marker()) {
+                return Vec::new();
+            }
+            let told = shorten(&result.value["structured_output"].to_string());
+            let message = format!("the client's structured output does not hold {}: {told}", case.marker());
+            return vec![Found::new(case.far(), message).cite(result.place).cite(place)];
+        }
+    };
+    let answers: Vec<_> = case.main_calls().filter_map(|c| Some((c, answer_text(c.answer()?)))).collect();
+    // An answer that was cut off is continued by the next one.
+    let all: String = answers.iter().map(|(_, text)| text.as_str()).collect();
+    let was_answered = all.contains(marker);
     match answers.last() {
         // Behind the answer there may be side requests.
         _ if was_answered && result.text().contains(marker) => Vec::new(),
@@ -367,7 +387,7 @@ pub(super) fn answer_wrong(case: &Case<'_>) -> Vec<Found> {
 }
 
 pub(super) fn text_floor(case: &Case<'_>) -> Vec<Found> {
-    if !case.text.classification.is_regression() {
+    if !case.text.classification.is_regression() || case.probe.is_beyond_text() {
         return Vec::new();
     }
     let message = format!("the text verdict is {} by the rule {}", case.text.classification, case.text.rule);

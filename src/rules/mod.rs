@@ -4,6 +4,9 @@
 mod both_sides;
 mod client;
 mod feature;
+mod healed;
+mod scripted;
+mod side;
 mod stream;
 mod table;
 mod wire;

@@ -50,14 +50,19 @@ pub(super) fn mislabelled(case: &Case<'_>) -> Vec<Found> {
 
 /// The faults of one kind, one finding for each answer, which names the first and counts the others.
 fn faults(case: &Case<'_>, kind: FaultKind) -> Vec<Found> {
+    let scripted = |call: &Call<'_>| {
+        matches!(kind, FaultKind::Cut | FaultKind::ErrorEvent | FaultKind::Malformed) && case.is_arranged(call)
+    };
     let of = |(call, answer): (&Call<'_>, &Answer)| {
         let all: Vec<_> = answer.faults.iter().filter(|f| f.kind == kind).collect();
         let first = all.first()?;
         let more = if all.len() > 1 { format!(" (and {} more like it)", all.len() - 1) } else { String::new() };
-        let message = format!("{}, event {}: {}{more}", call.cite(), first.event, first.detail);
+        let copes =
+            if all.iter().all(|f| f.tolerated) { "; this client copes with it, the contract does not" } else { "" };
+        let message = format!("{}, event {}: {}{more}{copes}", call.cite(), first.event, first.detail);
         Some(Found::new(case.far(), message).at_event(call, first.event))
     };
-    case.answers().filter_map(of).collect()
+    case.answers().filter(|(call, _)| !scripted(call)).filter_map(of).collect()
 }
 
 pub(super) fn error_event(case: &Case<'_>) -> Vec<Found> {
@@ -66,7 +71,7 @@ pub(super) fn error_event(case: &Case<'_>) -> Vec<Found> {
 
 pub(super) fn malformed(case: &Case<'_>) -> Vec<Found> {
     let mut found = faults(case, FaultKind::Malformed);
-    for call in case.calls.iter().filter(|c| c.is_complete()) {
+    for call in case.calls.iter().filter(|c| c.is_complete() && !case.is_arranged(c)) {
         let Reply::Streamed(_, faults) = &call.reply else { continue };
         if let Some(first) = faults.first() {
             let message = format!("{}, body byte {}: {}", call.cite(), first.offset, first.words);
@@ -134,7 +139,7 @@ pub(super) fn garbled(case: &Case<'_>) -> Vec<Found> {
 }
 
 pub(super) fn thinking_in_text(case: &Case<'_>) -> Vec<Found> {
-    const TAGS: [&str; 2] = ["<think>", "</think>"];
+    const TAGS: [&str; 6] = ["<think>", "</think>", "<thinking>", "</thinking>", "<reasoning>", "<|channel|>analysis"];
     let mut found = Vec::new();
     for (call, answer) in case.answers() {
         let text = answer_text(answer);

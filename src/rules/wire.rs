@@ -1,10 +1,7 @@
 //! Rules about requests and responses as such: sent, answered, complete, at the first try.
 
-use serde_json::Value;
-
 use crate::case::{Call, Case};
-use crate::decode::decoded;
-use crate::evidence::EndedBy;
+use crate::evidence::{EndedBy, TargetKind};
 use crate::exchange::{End, header};
 use crate::finding::Suspect;
 use crate::verdict::Classification;
@@ -41,7 +38,7 @@ pub(super) fn no_request(case: &Case<'_>) -> Vec<Found> {
     let started = launches.iter().any(|l| l.process.spawn_error.is_none());
     // A client that had to be ended has not come to its request; `client-timeout` says so.
     let in_time = !launches.iter().any(|l| l.process.ended_by.is_some_and(EndedBy::is_timeout));
-    if !case.calls.is_empty() || !started || !in_time {
+    if !case.calls.is_empty() || case.probe.asks_nothing() || !started || !in_time {
         return Vec::new();
     }
     let finding = Found::new(Suspect::Client, "no inference request reached the tap").cite("launch 1 stderr");
@@ -79,15 +76,16 @@ fn is_about_the_credential(case: &Case<'_>, call: &Call<'_>, status: u16) -> boo
 
 pub(super) fn credential_refused(case: &Case<'_>) -> Vec<Found> {
     errors(case)
-        .filter(|(call, status)| is_about_the_credential(case, call, *status))
+        .filter(|(call, status)| !case.is_arranged(call) && is_about_the_credential(case, call, *status))
         .map(|(call, status)| {
             let message = format!("{} was answered with {status}: {}", call.cite(), call.error_words());
             let finding = Found::new(Suspect::Environment, message).at(call);
-            // The embedded provider's credential is ccsmoke's own, so nobody else can have got it wrong.
-            if case.scripted() {
-                Found { suspect: Suspect::Harness, ..finding }
-            } else {
-                finding.class(Classification::MissingEnv)
+            match case.evidence.cell.target.kind {
+                // The embedded provider's credential is ccsmoke's own, so nobody else can have got it wrong.
+                TargetKind::Embedded => Found { suspect: Suspect::Harness, ..finding },
+                // So is the one that a gateway of ours was started with, in the header in which the client shows it.
+                TargetKind::Gateway | TargetKind::Translator => Found { suspect: Suspect::Gateway, ..finding },
+                TargetKind::Live => finding.class(Classification::MissingEnv),
             }
         })
         .collect()
@@ -95,7 +93,7 @@ pub(super) fn credential_refused(case: &Case<'_>) -> Vec<Found> {
 
 pub(super) fn refused_by_target(case: &Case<'_>) -> Vec<Found> {
     errors(case)
-        .filter(|(call, status)| !is_about_the_credential(case, call, *status))
+        .filter(|(call, status)| !case.is_arranged(call) && !is_about_the_credential(case, call, *status))
         .map(|(call, status)| {
             let words = super::shorten(&call.error_words());
             let message = format!("{} was answered with {status}: {words}", call.cite());
@@ -105,7 +103,9 @@ pub(super) fn refused_by_target(case: &Case<'_>) -> Vec<Found> {
             let provoked = case.answers().any(|(c, a)| c.exchange.id < call.exchange.id && !a.faults.is_empty());
             // Nor can it be for what was changed on the way.
             let altered = case.differences.iter().any(|d| d.exchange == Some(call.exchange.id));
-            let suspect = if broke_a_rule && !provoked && !altered { Suspect::Client } else { case.far() };
+            // What a translator asks in another API is its own writing.
+            let written = case.evidence.cell.target.kind == TargetKind::Translator;
+            let suspect = if broke_a_rule && !provoked && !altered && !written { Suspect::Client } else { case.far() };
             let finding = Found::new(suspect, message).at(call);
             match status {
                 429 | 502..=504 | 529 if !case.scripted() => {
@@ -120,6 +120,7 @@ pub(super) fn refused_by_target(case: &Case<'_>) -> Vec<Found> {
 pub(super) fn connection_broke(case: &Case<'_>) -> Vec<Found> {
     case.calls
         .iter()
+        .filter(|call| !case.is_arranged(call))
         .filter_map(|call| match &call.exchange.end {
             End::UpstreamBroke { error } => {
                 let bytes = call.exchange.response.as_ref().map_or(0, |r| r.body.bytes.len() as u64 + r.body.dropped);
@@ -151,30 +152,13 @@ pub(super) fn abandoned(case: &Case<'_>) -> Vec<Found> {
     case.calls
         .iter()
         .filter(|c| c.exchange.end == End::ClientLeft && !c.answer().is_some_and(|a| a.finished))
-        .filter(|c| !case.was_ended(c) && asked_again(c))
+        .filter(|c| !case.was_ended(c) && asked_again(c) && !case.is_arranged(c))
         .map(|call| {
             let seconds = call.exchange.ended_us.saturating_sub(call.exchange.request.head_us) / 1_000_000;
             let message = format!("the client gave up on {} after {seconds} s and asked again", call.cite());
             Found::new(case.far(), message).at(call)
         })
         .collect()
-}
-
-pub(super) fn token_count_false(case: &Case<'_>) -> Vec<Found> {
-    let counts = case.evidence.exchanges.iter().filter(|e| e.request.path().ends_with("/v1/messages/count_tokens"));
-    let mut found = Vec::new();
-    for exchange in counts.filter(|e| e.request.method == "POST" && e.end == End::Complete) {
-        let Some(response) = exchange.response.as_ref().filter(|r| r.status == 200) else { continue };
-        let body = decoded(&response.headers, &response.body.bytes).unwrap_or_default();
-        let json: Value = serde_json::from_slice(&body).unwrap_or_default();
-        if json["input_tokens"].as_u64().is_none_or(|n| n == 0) {
-            let words = super::shorten(&String::from_utf8_lossy(&body));
-            let message = format!("exchange {} asks for a count of tokens and is answered {words:?}", exchange.id);
-            let finding = Found::new(case.far(), message).cite(format!("exchange {}", exchange.id));
-            found.push(Found { exchange: Some(exchange.id), ..finding });
-        }
-    }
-    found
 }
 
 pub(super) fn runaway(case: &Case<'_>) -> Vec<Found> {
@@ -191,10 +175,13 @@ pub(super) fn runaway(case: &Case<'_>) -> Vec<Found> {
 
 pub(super) fn fell_back(case: &Case<'_>) -> Vec<Found> {
     let mut found = Vec::new();
+    let arranged = case.trouble_is_arranged();
     for (i, call) in case.calls.iter().enumerate() {
         // A request that never was a stream is no fallback.
         let before = case.calls[..i].iter().rfind(|c| c.request["stream"] == true);
-        if let Some(before) = before.filter(|_| call.request.is_object() && call.request["stream"] != true) {
+        // Where the provider fails on purpose, the fall-back is due.
+        let due = call.by_probe || arranged;
+        if let Some(before) = before.filter(|_| !due && call.request.is_object() && call.request["stream"] != true) {
             let message = format!("{} asks without streaming", call.cite());
             found.push(Found::new(case.far(), message).at(call).at(before));
         }
@@ -202,19 +189,23 @@ pub(super) fn fell_back(case: &Case<'_>) -> Vec<Found> {
     found
 }
 
+/// What the client did again. Where the provider fails on purpose, that is what it has to do.
 pub(super) fn retried(case: &Case<'_>) -> Vec<Found> {
     let mut found = Vec::new();
-    for (i, call) in case.calls.iter().enumerate() {
+    // Where the provider fails on purpose, only more requests than are due are too many.
+    let arranged = case.trouble_is_arranged();
+    let calls: Vec<_> = case.launch_calls().filter(|_| !arranged).collect();
+    for (i, call) in calls.iter().enumerate() {
         let count = header(&call.exchange.request.headers, "x-stainless-retry-count").unwrap_or("0");
         if count != "0" {
             let message = format!("{} is retry {} of its request", call.cite(), super::shorten(count));
             found.push(Found::new(case.far(), message).at(call));
-        } else if let Some(first) = case.calls[..i].iter().find(|first| asks_the_same(first, call)) {
+        } else if let Some(first) = calls[..i].iter().find(|first| asks_the_same(first, call)) {
             let message = format!("{} asks the same as {} again", call.cite(), first.cite());
             found.push(Found::new(case.far(), message).at(call).at(first));
         }
     }
-    for line in case.transcript.system("api_retry") {
+    for line in case.transcript.system("api_retry").filter(|_| !arranged) {
         let message = format!(
             "the client retried (attempt {} of {}): status {}, {}",
             line.value["attempt"], line.value["max_retries"], line.value["error_status"], line.value["error"]
@@ -222,7 +213,8 @@ pub(super) fn retried(case: &Case<'_>) -> Vec<Found> {
         found.push(Found::new(case.far(), message).cite(line.place));
     }
     if let (true, Some(wanted)) = (case.scripted(), &case.probe.expect.requests) {
-        let (sent, wanted, place) = (case.calls.len(), *wanted.get_ref() as usize, case.probe.cite(&wanted.span()));
+        let (sent, wanted, place) =
+            (case.launch_calls().count(), *wanted.get_ref() as usize, case.probe.cite(&wanted.span()));
         if sent > wanted && !case.evidence.tap.runaway {
             let message = format!("{sent} requests where {wanted} are enough: {}", what_changed(case));
             found.push(Found::new(case.far(), message).cite(place));

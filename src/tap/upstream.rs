@@ -44,9 +44,9 @@ pub enum UpstreamError {
 }
 
 /// The two directions of a connection; dropping both closes it.
-pub(super) struct Link {
-    pub(super) reader: Box<dyn AsyncRead + Send + Unpin>,
-    pub(super) writer: Box<dyn AsyncWrite + Send + Unpin>,
+pub(crate) struct Link {
+    pub(crate) reader: Box<dyn AsyncRead + Send + Unpin>,
+    pub(crate) writer: Box<dyn AsyncWrite + Send + Unpin>,
 }
 
 impl fmt::Debug for Upstream {
@@ -91,16 +91,16 @@ impl Upstream {
         Ok(Self { host: host.to_owned(), port, authority, prefix, tls })
     }
 
-    pub(super) fn authority(&self) -> &str {
+    pub(crate) fn authority(&self) -> &str {
         &self.authority
     }
 
-    pub(super) fn prefix(&self) -> &str {
+    pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
 
     /// Opens a new connection.
-    pub(super) async fn connect(&self) -> io::Result<Link> {
+    pub(crate) async fn connect(&self) -> io::Result<Link> {
         let tcp = match &self.host {
             Host::Domain(name) => TcpStream::connect((name.as_str(), self.port)).await,
             Host::Ipv4(ip) => TcpStream::connect((*ip, self.port)).await,

@@ -42,10 +42,24 @@ const FLOORS: [(&str, &[&str]); 5] = [
     ),
     (
         "drive",
-        &["client", "gateway", "launch", "log_delta", "process", "provider", "secret", "tap", "target", "workspace"],
+        &[
+            "client",
+            "fault",
+            "gateway",
+            "launch",
+            "log_delta",
+            "process",
+            "provider",
+            "reference",
+            "secret",
+            "send",
+            "tap",
+            "target",
+            "workspace",
+        ],
     ),
     ("tell", &["report"]),
-    ("go", &["cell", "cli", "judge_text", "probes", "run", "stand", "world"]),
+    ("go", &["cell", "cli", "judge_text", "probes", "run", "selftest", "stand", "world"]),
 ];
 
 fn floor_of(module: &str) -> usize {

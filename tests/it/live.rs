@@ -153,3 +153,18 @@ fn an_interrupted_run_leaves_a_valid_partial_report() {
     assert!(done >= 1 && missing >= 1 && done + missing == PROBES.len(), "{done} {missing}");
     assert!(report_path(results.path()).file_name().unwrap().to_str().unwrap().starts_with("ccsmoke-matrix-main-"));
 }
+
+#[test]
+fn the_quick_selftest_finds_every_defect_and_nothing_else() {
+    let results = tempfile::tempdir().unwrap();
+    let ran = output(ccsmoke().args(["selftest", "--quick", "--format", "json", "--results"]).arg(results.path()));
+    let matrix: Value = serde_json::from_str(&stdout(&ran)).unwrap();
+    let faults = matrix["faults"].as_array().unwrap();
+    let not_found: Vec<&Value> = faults.iter().filter(|f| f["result"] != "found").collect();
+    assert!(not_found.is_empty(), "{not_found:#?}");
+    assert!(faults.len() >= 20, "only {} faults were tried", faults.len());
+    for variation in matrix["variations"].as_array().unwrap() {
+        assert_eq!(variation["false_alarms"], Value::Array(vec![]), "{variation:#}");
+    }
+    assert_eq!(ran.status.code(), Some(0), "{}", stderr(&ran));
+}

@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod compare;
 mod config;
+mod faults;
 mod floors;
 mod gateway;
 #[cfg(feature = "live")]
@@ -18,6 +19,7 @@ mod probe_files;
 mod process;
 mod provider;
 mod provider_openai;
+mod reference;
 mod rules;
 mod scripted;
 mod support;

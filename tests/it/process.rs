@@ -33,6 +33,7 @@ impl StandIn {
             args: vec!["-c".into(), script.into()],
             environment: vec![("PATH".into(), "/usr/bin:/bin".into()), (SIGN.into(), sign.clone().into())],
             folder: folder.path().to_owned(),
+            input: None,
             limits,
         };
         Self { spec, sign, _folder: folder }

@@ -155,6 +155,7 @@ async fn a_tool_round_trip_plays_its_turns_and_is_on_record() {
             stop_reason: Some("tool_use".into()),
             unknown: vec![],
             delivered: true,
+            abandoned: false,
         }
     );
     assert_eq!(answer.turn.as_deref(), Some("answer"));

@@ -262,6 +262,7 @@ async fn a_tool_round_trip_over_chat_plays_its_turns_and_is_on_record() {
             stop_reason: Some("tool_use".into()),
             unknown: vec![],
             delivered: true,
+            abandoned: false,
         }
     );
     assert_eq!((answer.turn.as_deref(), answer.stop_reason.as_deref()), (Some("answer"), Some("end_turn")));

@@ -105,7 +105,7 @@ pub(in crate::check) async fn count_tokens(bench: &Bench) -> Step<Found> {
         told.push(format!("{tokens} for {what}"));
     }
     let told = told.join(", ");
-    Ok(Found::passed(match bench.rig.kind {
+    Ok(Found::passed(match bench.rig.target.kind {
         TargetKind::Live => told,
         _ if estimated => format!("an estimate of its own, not the provider's count: {told}"),
         _ => format!("the provider's count: {told}"),

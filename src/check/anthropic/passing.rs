@@ -45,7 +45,7 @@ async fn passes(bench: &Bench, post: Post<'_>, kinds: &[Kind], told: &str) -> St
 
 /// What is known of a request that was answered.
 fn accepted(bench: &Bench, asked: &Asked, told: &str) -> Found {
-    match (&asked.behind, bench.rig.kind) {
+    match (&asked.behind, bench.rig.target.kind) {
         (Some(_), TargetKind::Gateway) => Found::passed(format!("{told}: it arrives as it was sent")),
         (Some(_), _) => Found::passed(format!("{told}: accepted, and what the provider's API can say of it arrives")),
         (None, _) => Found::passed(format!("{told}: accepted; whether it arrives cannot be seen from here")),

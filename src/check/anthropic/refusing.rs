@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::bench::{Bench, Found, Step};
+use super::super::caller::Stopped;
 use crate::compare::Kind;
 use crate::evidence::TargetKind;
 
@@ -45,6 +46,24 @@ pub(in crate::check) async fn retry(bench: &Bench) -> Step<Found> {
     keeps(bench, &["rate-limit", "overloaded"], &kinds, "retry-after, x-should-retry and request-id come through").await
 }
 
+pub(in crate::check) async fn breaks(bench: &Bench) -> Step<Found> {
+    bench.needs_script()?;
+    let kinds = [Kind::BreakHidden, Kind::AnswerInvented, Kind::ErrorWords];
+    for (script, what) in [("cut", "the provider's connection broke"), ("failing", "the provider's stream ended with an error")] {
+        let asked = bench.post(script)?.stream(true).about(what).send().await?;
+        let whole = asked.call().answer().is_some_and(|answer| answer.finished && answer.error.is_none());
+        if asked.status() == Some(200) && whole {
+            return Err(Found::failed(format!("{what}, and the client got a whole answer")));
+        }
+        if matches!(asked.came.stopped, Some(Stopped::Deadline(_))) {
+            return Err(Found::failed(format!("{what}, and {}", asked.what_came())));
+        }
+        let named = |found: Found| Found { message: format!("{what}: {}", found.message), ..found };
+        asked.unchanged(&bench.rig, &kinds).map_err(named)?;
+    }
+    Ok(Found::passed("a broken stream looks broken, and an error within it comes through"))
+}
+
 pub(in crate::check) async fn malformed(bench: &Bench) -> Step<Found> {
     let cut = "{\"model\": \"claude-sonnet-5-5\", \"messages\": [{\"role\": \"us";
     let not_json = bench.post("plain")?.raw(cut).about("a body that is cut off").send().await?;
@@ -63,7 +82,7 @@ pub(in crate::check) async fn malformed(bench: &Bench) -> Step<Found> {
     ];
     for (what, asked) in asked {
         // A translation may fill in or pass over what its provider does not ask for.
-        if asked.status() == Some(200) && bench.rig.kind == TargetKind::Translator {
+        if asked.status() == Some(200) && bench.rig.target.kind == TargetKind::Translator {
             continue;
         }
         asked.has_status(|status| (400..500).contains(&status)).map_err(|found| lax(found, what))?;

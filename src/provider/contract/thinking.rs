@@ -54,8 +54,7 @@ fn signatures(request: &Request<'_>, turn: &RoleTurn<'_>, as_issued: Option<&[Va
                 let (text, signature) = (block.field("thinking"), block.field("signature"));
                 request.issued.verifies(text.unwrap_or_default(), signature.unwrap_or_default())
             }
-            // Ours is never redacted.
-            "redacted_thinking" if request.issued.knows_key() => {
+            "redacted_thinking" if !request.issued.issued_redacted(block.field("data").unwrap_or_default()) => {
                 return Err(at(block, "Invalid `data` in `redacted_thinking` block"));
             }
             _ => true,

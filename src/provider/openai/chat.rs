@@ -33,6 +33,7 @@ pub(in crate::provider) fn stream(answer: &Answer, with_usage: bool) -> Vec<Byte
                 }));
                 calls += 1;
             }
+            Block::Native(_) => {}
         }
     }
     let running = deltas.into_iter().map(|delta| (delta, None));
@@ -51,11 +52,11 @@ pub(in crate::provider) fn stream(answer: &Answer, with_usage: bool) -> Vec<Byte
 pub(in crate::provider) fn whole(answer: &Answer) -> Bytes {
     let thinking = answer.content.iter().filter_map(|block| match block {
         Block::Thinking { pieces, .. } => Some(pieces.concat()),
-        Block::Text(_) | Block::ToolUse { .. } => None,
+        Block::Text(_) | Block::ToolUse { .. } | Block::Native(_) => None,
     });
     let calls = answer.content.iter().filter_map(|block| match block {
         Block::ToolUse { id, name, input, .. } => Some(Call::new(id, name, input.to_string())),
-        Block::Text(_) | Block::Thinking { .. } => None,
+        Block::Text(_) | Block::Thinking { .. } | Block::Native(_) => None,
     });
     let message = Message {
         role: "assistant",
@@ -76,7 +77,7 @@ fn text(answer: &Answer) -> Option<String> {
         .iter()
         .filter_map(|block| match block {
             Block::Text(pieces) => Some(pieces.concat()),
-            Block::Thinking { .. } | Block::ToolUse { .. } => None,
+            Block::Thinking { .. } | Block::ToolUse { .. } | Block::Native(_) => None,
         })
         .collect();
     let calls = answer.content.iter().any(|block| matches!(block, Block::ToolUse { .. }));

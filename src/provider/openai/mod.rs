@@ -29,7 +29,7 @@ impl Tokens {
         let usage = &answer.usage;
         let thinking = |block: &Block| match block {
             Block::Thinking { pieces, .. } => count::text_tokens(&pieces.concat()),
-            Block::Text(_) | Block::ToolUse { .. } => 0,
+            Block::Text(_) | Block::ToolUse { .. } | Block::Native(_) => 0,
         };
         Self {
             input: usage

@@ -121,7 +121,7 @@ fn item_id(answer: &Answer, index: usize, block: &Block) -> String {
     let prefix = match block {
         Block::Text(_) => "msg_",
         Block::Thinking { .. } => "rs_",
-        Block::ToolUse { .. } => "fc_",
+        Block::ToolUse { .. } | Block::Native(_) => "fc_",
     };
     let own = answer.id.rsplit('_').next().unwrap_or_default();
     format!("{prefix}{own}{index:02}")
@@ -147,6 +147,8 @@ fn item(answer: &Answer, index: usize, block: &Block) -> Value {
             "id": id, "type": "function_call", "status": "completed", "call_id": call_id, "name": name,
             "arguments": input.to_string(),
         }),
+        // Answers to this API hold none.
+        Block::Native(_) => Value::Null,
     }
 }
 
@@ -181,6 +183,7 @@ fn item_events(events: &mut Events, answer: &Answer, index: usize, block: &Block
         Block::Text(_) => begun["content"] = json!([]),
         Block::Thinking { .. } => begun["summary"] = json!([]),
         Block::ToolUse { .. } => begun["arguments"] = "".into(),
+        Block::Native(_) => return,
     }
     if !begun["status"].is_null() {
         begun["status"] = "in_progress".into();
@@ -220,6 +223,7 @@ fn item_events(events: &mut Events, answer: &Answer, index: usize, block: &Block
             done["name"] = name.as_str().into();
             events.push("response.function_call_arguments.done", done);
         }
+        Block::Native(_) => {}
     }
     events.push("response.output_item.done", json!({"output_index": index, "item": complete}));
 }

@@ -55,6 +55,18 @@ fn pinging(scene: &mut Scene, seconds: &[u64]) {
     scene.near.pieces = seconds.iter().map(|s| 11_500 + s * 1_000_000).collect();
 }
 
+/// The provider sends its head at once and its answer three seconds later, and so does the gateway.
+fn slow_start(scene: &mut Scene) {
+    scene.far.pieces = vec![3_000_000, 3_050_000, 3_100_000];
+    scene.near.pieces = vec![3_010_000, 3_060_000, 3_110_000];
+}
+
+/// The client leaves after 30 ms, the provider's exchange ends so much later.
+fn cancelled(scene: &mut Scene, later: u64) {
+    scene.near.breaks_behind("And another", End::ClientLeft);
+    scene.far.pieces = vec![10_000, 20_000, later];
+}
+
 fn through_chat(scene: &mut Scene, edit: impl FnOnce(&mut Value)) {
     *scene = chat();
     scene.far.edit(edit);
@@ -99,6 +111,40 @@ const CASES: &[CodeCase] = &[
         code: "request-query-changed",
         fires: |s| "/v1/messages".clone_into(&mut s.far.target),
         silent: |s| "/prefix/v1/messages?beta=true".clone_into(&mut s.far.target),
+    },
+    CodeCase {
+        code: "request-not-translated",
+        fires: |s| through_chat(s, |b| b["user"] = json!("u".repeat(65))),
+        silent: |s| through_chat(s, |b| b["user"] = json!("u".repeat(64))),
+    },
+    CodeCase {
+        code: "client-identity-lost",
+        fires: |s| {
+            refuse(s, [(429, &overloaded()), (429, &overloaded())]);
+            s.far.header("x-app", None);
+        },
+        // A gateway may use it up, as long as the provider does not mind.
+        silent: |s| s.far.header("x-app", None),
+    },
+    CodeCase {
+        code: "failure-not-retried",
+        fires: |s| {
+            s.allow("retries");
+            refuse(s, [(529, &overloaded()), (529, &overloaded())]);
+        },
+        silent: |s| refuse(s, [(529, &overloaded()), (529, &overloaded())]),
+    },
+    CodeCase { code: "cancel-not-passed-on", fires: |s| cancelled(s, 10_000_000), silent: |s| cancelled(s, 1_000_000) },
+    CodeCase {
+        code: "stream-head-withheld",
+        fires: |s| {
+            slow_start(s);
+            s.near.head = 3_055_000;
+        },
+        silent: |s| {
+            slow_start(s);
+            s.near.head = 900_000;
+        },
     },
     CodeCase {
         code: "request-model-changed",
@@ -300,8 +346,8 @@ const CASES: &[CodeCase] = &[
     },
 ];
 
-/// Codes about the number of requests, which the module `pairing` has cases for.
-const BY_NUMBER: [&str; 3] = ["request-multiplied", "request-repeated", "request-unprompted"];
+/// Codes about several requests, which the module `pairing` has cases for.
+const BY_NUMBER: [&str; 4] = ["request-multiplied", "request-repeated", "request-unprompted", "cache-prefix-unstable"];
 
 #[test]
 fn every_code_fires_where_it_should_and_stays_silent_beside_it() {

@@ -4,7 +4,7 @@
 mod cases;
 mod pairing;
 mod properties;
-mod translated;
+pub(crate) mod translated;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -47,13 +47,15 @@ const HOP: u64 = 1_000;
 
 /// What one side saw of an exchange.
 #[derive(Clone)]
-pub(super) struct Side {
+pub(crate) struct Side {
     target: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     status: u16,
     answer_headers: Vec<(String, String)>,
     answer: Vec<u8>,
+    /// When the head of the answer came, after the exchange's begin.
+    head: u64,
     /// When each piece of the answer came, after the exchange's begin; pieces are equal in length.
     pieces: Vec<u64>,
     end: End,
@@ -62,11 +64,11 @@ pub(super) struct Side {
 
 /// One request of the client and what the gateway made of it.
 #[derive(Clone)]
-pub(super) struct Scene {
-    pub(super) near: Side,
-    pub(super) far: Side,
+pub(crate) struct Scene {
+    pub(crate) near: Side,
+    pub(crate) far: Side,
     pub(super) kind: TargetKind,
-    pub(super) rewrites: Vec<String>,
+    pub(crate) rewrites: Vec<String>,
 }
 
 impl Side {
@@ -75,7 +77,7 @@ impl Side {
     }
 
     /// Changes the request's body.
-    fn edit(&mut self, edit: impl FnOnce(&mut Value)) {
+    pub(crate) fn edit(&mut self, edit: impl FnOnce(&mut Value)) {
         let mut body = self.request();
         edit(&mut body);
         self.body = body.to_string().into_bytes();
@@ -96,12 +98,12 @@ impl Side {
     }
 
     /// Answers with a stream of this message.
-    fn says(&mut self, message: &Value) {
+    pub(crate) fn says(&mut self, message: &Value) {
         self.answer = stream(message).into_bytes();
     }
 
     /// Answers with an error.
-    fn refuses(&mut self, status: u16, body: &Value, headers: &[(&str, &str)]) {
+    pub(crate) fn refuses(&mut self, status: u16, body: &Value, headers: &[(&str, &str)]) {
         self.status = status;
         self.answer = body.to_string().into_bytes();
         self.answer_headers = vec![("content-type".to_owned(), "application/json".to_owned())];
@@ -142,7 +144,7 @@ impl Side {
             status: self.status,
             headers: fields(&self.answer_headers),
             body: Body::whole(self.answer.clone()),
-            head_us: at,
+            head_us: at + self.head,
             arrivals,
         });
         Exchange { id, request, response, end: self.end.clone(), ended_us }
@@ -151,7 +153,7 @@ impl Side {
 
 impl Scene {
     /// A gateway that passes everything on as it is.
-    pub(super) fn through() -> Self {
+    pub(crate) fn through() -> Self {
         let headers = [
             ("anthropic-version", "2023-06-01"),
             ("anthropic-beta", "claude-code-20250219,effort-2025-11-24"),
@@ -166,6 +168,7 @@ impl Scene {
             status: 200,
             answer_headers: owned(&[("content-type", "text/event-stream"), ("request-id", "req_1")]),
             answer: stream(&message()).into_bytes(),
+            head: 0,
             pieces: vec![10_000, 20_000, 30_000],
             end: End::Complete,
             answered: true,
@@ -184,10 +187,12 @@ impl Scene {
         change(&mut self.far);
     }
 
-    pub(super) fn evidence(&self) -> Evidence {
+    pub(crate) fn evidence(&self) -> Evidence {
         let mut near = self.near.exchange(0, START);
         let far = self.far.exchange(0, START + HOP);
-        near.ended_us = near.ended_us.max(far.ended_us + HOP);
+        if near.end != End::ClientLeft {
+            near.ended_us = near.ended_us.max(far.ended_us + HOP);
+        }
         let mut evidence = evidence(vec![near], Some(vec![far]), self.rewrites.clone());
         evidence.cell.target.kind = self.kind;
         evidence
@@ -318,6 +323,8 @@ pub(super) fn evidence(near: Vec<Exchange>, behind: Option<Vec<Exchange>>, rewri
             vars,
         },
         launches: Vec::new(),
+        sends: Vec::new(),
+        config: Vec::new(),
         exchanges: near,
         tap: TapFacts { max_requests: 50, runaway: false },
         behind,

@@ -90,6 +90,27 @@ fn what_the_gateway_asks_for_itself_is_not_taken_for_the_clients_request() {
 }
 
 #[test]
+fn a_system_prompt_that_was_sent_twice_alike_has_to_arrive_alike() {
+    let side = said("one", "1");
+    let arrives = |words: &[&str]| {
+        let (near, far): (Vec<Exchange>, Vec<Exchange>) = (0..)
+            .zip(words)
+            .map(|(i, words)| {
+                let at = START + 200_000 * u64::from(i);
+                let mut far = side.clone();
+                far.set("/system/1/text", json!(words));
+                (waiting(&side, i, at, 100_000), far.exchange(i, at + HOP))
+            })
+            .unzip();
+        codes(near, far)
+    };
+    // What is the same each time is another prompt, but one that a cache can know.
+    assert_eq!(arrives(&["Be nice.", "Be nice."]), only("request-system-changed"));
+    let both = ["cache-prefix-unstable", "request-system-changed"].map(str::to_owned);
+    assert_eq!(arrives(&["Request 1", "Request 2"]), BTreeSet::from(both));
+}
+
+#[test]
 fn a_retry_after_a_failure_is_noted_and_one_after_an_answer_is_not_free() {
     let side = said("one", "1");
     let near = || vec![waiting(&side, 0, START, 1_000_000)];

@@ -180,7 +180,7 @@ fn responses_answer() -> String {
 }
 
 /// A gateway that translates faithfully into Chat Completions.
-pub(super) fn chat() -> Scene {
+pub(crate) fn chat() -> Scene {
     let mut scene = Scene::through();
     scene.kind = TargetKind::Translator;
     scene.rewrites = REWRITES.map(str::to_owned).to_vec();

@@ -302,7 +302,7 @@ const OF_CELLS: &[(&str, OfCell)] = &[
     ("counts of tokens", |e| {
         let target = "/v1/messages/count_tokens?beta=true";
         let counting = [
-            beside(e, "POST", target, 200, r#"{"input_tokens":12}"#),
+            beside(e, "POST", target, 200, r#"{"input_tokens":900}"#),
             beside(e, "POST", target, 404, r#"{"type":"error"}"#),
         ];
         e.exchanges.splice(1..1, counting);

@@ -1,6 +1,7 @@
 //! Recorded evidence of cells that went right, and the means to plant a defect in it.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use ccsmoke::evidence::{Evidence, TargetKind};
 use ccsmoke::exchange::{Arrival, Body, End, Exchange, Header, Response};
@@ -27,8 +28,10 @@ pub(super) fn live(mut evidence: Evidence) -> Evidence {
     evidence
 }
 
+static SET: LazyLock<ProbeSet> = LazyLock::new(|| ProbeSet::built_in().unwrap());
+
 pub(super) fn judge(evidence: &Evidence) -> Verdict {
-    let set = ProbeSet::built_in().unwrap();
+    let set = &*SET;
     ccsmoke::judge::judge(&set.rules, set.get(&evidence.cell.probe).unwrap(), evidence)
 }
 

@@ -7,6 +7,7 @@
 )]
 
 mod benign;
+mod catalogue;
 mod edit;
 mod hostile;
 mod planted;

@@ -124,6 +124,14 @@ fn counts() -> Vec<Planted> {
                 events[at].data.as_object_mut().unwrap().remove("usage");
                 events.insert(at + 1, second);
             });
+        })
+        .beside(),
+        wire("stream-out-of-order", TEXT, "stop reason and usage in two events", |e| {
+            stream(e, 0, |events| {
+                let at = events.iter().position(|event| event.is("message_delta")).unwrap();
+                let usage = events[at].data.as_object_mut().unwrap().remove("usage");
+                events.insert(at + 1, Event::new(json!({"type": "message_delta", "delta": {}, "usage": usage})));
+            });
         }),
         wire("usage-zero", TEXT, "no input", |e| {
             replace_in_answer(e, 0, "\"input_tokens\":321", "\"input_tokens\":0");
@@ -144,6 +152,17 @@ fn counts() -> Vec<Planted> {
         wire("token-count-false", TEXT, "a count of zero", |e| count_tokens(e, 200, r#"{"input_tokens":0}"#)),
         wire("token-count-false", TEXT, "an error that calls itself a success", |e| {
             count_tokens(e, 200, r#"{"error":"Unexpected endpoint"}"#);
+        }),
+        wire("token-count-false", TEXT, "a count that cannot be", |e| count_tokens(e, 200, r#"{"input_tokens":3}"#)),
+        wire("token-count-refused", TEXT, "a stub", |e| count_tokens(e, 501, "{}")),
+        wire("models-unusable", TEXT, "other models", |e| {
+            e.cell.probe = "discovery".into();
+            let mut listing = e.exchanges[0].clone();
+            listing.request.method = "GET".to_owned();
+            listing.request.target = "/v1/models?limit=1000".to_owned();
+            e.exchanges.push(listing);
+            renumber(e);
+            answer(e, 1, 200, "application/json", r#"{"data":[{"id":"gpt-5","display_name":"GPT"}]}"#);
         }),
     ]
 }

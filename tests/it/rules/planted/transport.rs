@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::{AGENT, INTER, Planted, TEXT, THINK, TOOL, by, wire};
 use crate::rules::edit::{
-    Event, answer, asked_before, drop_blocks, drop_events, each, events, gives_up, keep, refuse, replace_in_answer,
-    request, response, set_body, set_header, stream, unanswered, whole,
+    Event, answer, asked_before, drop_blocks, drop_events, each, events, gives_up, keep, printed, refuse,
+    replace_in_answer, request, response, set_body, set_header, stream, unanswered, whole,
 };
 
 pub(super) fn all() -> Vec<Planted> {
@@ -97,6 +97,28 @@ fn transport() -> Vec<Planted> {
             stream(e, 1, |events| events.truncate(2));
             e.exchanges[1].end = End::ClientLeft;
         }),
+        wire("feature-given-up", TEXT, "a beta and its field", |e| {
+            asked_before(e, 0);
+            let headers = &mut e.exchanges[1].request.headers;
+            set_header(headers, "anthropic-beta", "claude-code-20250219");
+            request(e, 1, |r| drop(r.as_object_mut().unwrap().remove("context_management")));
+            refuse(e, 0, 400, "context_management: Extra inputs are not permitted");
+        })
+        .beside(),
+        wire("answer-resumed", TEXT, "the rest of an answer", |e| {
+            asked_before(e, 0);
+            stream(e, 0, |events| events.truncate(4));
+            request(e, 1, |r| {
+                let words = "Your response was cut off mid-stream. Resume directly, no apology.";
+                r["messages"].as_array_mut().unwrap().push(json!({"role": "user", "content": words}));
+            });
+        })
+        .beside(),
+        wire("answer-end-made-up", TEXT, "message_stop", |e| {
+            stream(e, 0, |events| events.truncate(4));
+            printed(e, 0, |lines| lines.insert(1, json!({"type": "stream_event", "event": {"type": "message_stop"}})));
+        })
+        .beside(),
         wire("answer-unreadable", TEXT, "a page", |e| answer(e, 0, 200, "text/html", "<!doctype html><p>Sign in")),
         wire("answer-unreadable", TEXT, "nothing", |e| answer(e, 0, 200, "text/event-stream", "")),
         wire("answer-unreadable", TEXT, "another API's answer", |e| {

@@ -1,0 +1,221 @@
+//! The body of an answer on its way: what the provider sends goes through filters, piece by piece, and nothing is held back
+//! that a filter does not hold.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::task::AbortHandle;
+use tokio::time::Sleep;
+
+/// What comes out of a filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Bytes, which leave on their own.
+    Bytes(Bytes),
+    /// Nothing for this long.
+    Pause(Duration),
+    /// The body ends here, as if it were whole.
+    End,
+    /// The connection breaks here.
+    Break,
+}
+
+/// Something that a body goes through.
+pub trait Filter: Send {
+    /// Takes what came and puts out what can go on.
+    fn push(&mut self, bytes: Bytes, out: &mut Vec<Piece>);
+
+    /// The body is over; puts out what was held back.
+    fn end(&mut self, _out: &mut Vec<Piece>) {}
+}
+
+/// Ends the connection to the provider when nobody reads from it any more.
+#[derive(Debug)]
+pub(super) struct Connection(pub(super) AbortHandle);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A body on its way.
+pub(super) struct Flow {
+    source: Source,
+    filters: Vec<Box<dyn Filter>>,
+    ready: VecDeque<Piece>,
+    wait: Wait,
+    /// The length, where it is known and stays.
+    length: Option<u64>,
+}
+
+enum Source {
+    /// What the provider sends.
+    Upstream(Incoming, #[expect(dead_code, reason = "dropping it closes the connection")] Connection),
+    /// Nothing more comes.
+    Over,
+}
+
+/// What stands between one piece and the next.
+enum Wait {
+    Nothing,
+    /// The connection has to write out what it has.
+    Flush,
+    Pause(Pin<Box<Sleep>>),
+}
+
+impl Flow {
+    /// What a provider sends, through filters.
+    pub(super) fn through(body: Incoming, connection: Connection, filters: Vec<Box<dyn Filter>>) -> Self {
+        let length = if filters.is_empty() { body.size_hint().exact() } else { None };
+        Self {
+            source: Source::Upstream(body, connection),
+            filters,
+            ready: VecDeque::new(),
+            wait: Wait::Nothing,
+            length,
+        }
+    }
+
+    /// A body that is whole, through filters.
+    pub(super) fn whole(body: Bytes, filters: Vec<Box<dyn Filter>>) -> Self {
+        let length = filters.is_empty().then_some(body.len() as u64);
+        let ready = VecDeque::new();
+        let mut flow = Self { source: Source::Over, filters, ready, wait: Wait::Nothing, length };
+        if !body.is_empty() {
+            flow.take(body);
+        }
+        flow.finish();
+        flow
+    }
+
+    /// Waits until a piece came for which `wanted` holds, or the end; nothing is lost.
+    pub(super) async fn until(&mut self, wanted: impl Fn(&[u8]) -> bool) {
+        use http_body_util::BodyExt as _;
+        let mut held = VecDeque::new();
+        loop {
+            match self.frame().await {
+                Some(Ok(frame)) => {
+                    let Ok(bytes) = frame.into_data() else { continue };
+                    let found = wanted(&bytes);
+                    held.push_back(Piece::Bytes(bytes));
+                    if found {
+                        break;
+                    }
+                }
+                Some(Err(_)) => {
+                    held.push_back(Piece::Break);
+                    break;
+                }
+                None => break,
+            }
+        }
+        held.append(&mut self.ready);
+        self.ready = held;
+    }
+
+    /// Gives bytes to the first filter and what comes out to the next.
+    fn take(&mut self, bytes: Bytes) {
+        let pieces = run(&mut self.filters, vec![Piece::Bytes(bytes)]);
+        self.ready.extend(pieces);
+    }
+
+    /// The source is over: each filter in turn gives what it held, through those behind it.
+    fn finish(&mut self) {
+        for n in 0..self.filters.len() {
+            let mut out = Vec::new();
+            self.filters[n].end(&mut out);
+            let pieces = run(&mut self.filters[n + 1..], out);
+            self.ready.extend(pieces);
+        }
+        self.filters.clear();
+    }
+}
+
+fn run(filters: &mut [Box<dyn Filter>], mut pieces: Vec<Piece>) -> Vec<Piece> {
+    for filter in filters {
+        let mut out = Vec::new();
+        for piece in pieces {
+            match piece {
+                Piece::Bytes(bytes) => filter.push(bytes, &mut out),
+                other => out.push(other),
+            }
+        }
+        pieces = out;
+    }
+    pieces
+}
+
+impl Body for Flow {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        loop {
+            match &mut self.wait {
+                Wait::Nothing => {}
+                Wait::Pause(sleep) => ready!(sleep.as_mut().poll(cx)),
+                // The connection gathers what is ready and writes it when nothing is: say so once after every piece.
+                Wait::Flush => {
+                    self.wait = Wait::Nothing;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+            self.wait = Wait::Nothing;
+            match self.ready.pop_front() {
+                Some(Piece::Bytes(bytes)) if bytes.is_empty() => continue,
+                Some(Piece::Bytes(bytes)) => {
+                    if !self.ready.is_empty() {
+                        self.wait = Wait::Flush;
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Some(Piece::Pause(pause)) => {
+                    self.wait = Wait::Pause(Box::pin(tokio::time::sleep(pause)));
+                    continue;
+                }
+                Some(Piece::End) => {
+                    self.ready.clear();
+                    self.source = Source::Over;
+                    return Poll::Ready(None);
+                }
+                Some(Piece::Break) => {
+                    self.ready.clear();
+                    self.source = Source::Over;
+                    return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+                }
+                None => {}
+            }
+            let Source::Upstream(body, _) = &mut self.source else { return Poll::Ready(None) };
+            match ready!(Pin::new(body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        self.take(bytes);
+                    }
+                }
+                Some(Err(error)) => {
+                    self.source = Source::Over;
+                    return Poll::Ready(Some(Err(io::Error::other(error))));
+                }
+                None => {
+                    self.source = Source::Over;
+                    self.finish();
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.source, Source::Over) && self.ready.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}

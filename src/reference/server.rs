@@ -1,0 +1,208 @@
+//! The side towards the client: one request after the other, each passed on with its alteration.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Either, Full};
+use hyper::body::Incoming;
+use hyper::header::CONTENT_LENGTH;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, Version};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+
+use super::flow::{Connection, Flow};
+use super::message::{Inbound, Whole, set_length, strip_hop_by_hop};
+use super::{Alteration, Behind, Config, HeadWaits, READY_PATH, translate, upstream};
+
+/// What all connections of a gateway share.
+struct Shared {
+    config: Arc<Config>,
+    serial: AtomicU64,
+    /// How often each body came, by its hash.
+    bodies: Mutex<HashMap<[u8; 32], u64>>,
+}
+
+/// Serves until it is dropped; then every connection ends with it.
+pub(super) async fn serve(listener: TcpListener, config: Arc<Config>) {
+    let shared = Arc::new(Shared { config, serial: AtomicU64::new(0), bodies: Mutex::default() });
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                connections.spawn(connection(stream, Arc::clone(&shared)));
+            } else {
+                // Out of file descriptors, most likely: one is free again when a connection has ended.
+                connections.join_next().await;
+                tokio::task::yield_now().await;
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+    // Every event leaves at once. Failing only costs time.
+    let _ = stream.set_nodelay(true);
+    let title_case = shared.config.alteration.as_ref().is_some_and(|a| a.title_case_headers());
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(shared.respond(request).await) }
+    });
+    // A broken connection is the other side's affair.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .header_read_timeout(None)
+        .preserve_header_case(!title_case)
+        .title_case_headers(title_case)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+impl Shared {
+    async fn respond(&self, request: Request<Incoming>) -> Response<Flow> {
+        if request.uri().path() == READY_PATH {
+            return whole(Whole::new(200, "text/plain", "ready\n"));
+        }
+        let answered = match (&self.config.alteration, self.config.behind) {
+            (None, Behind::Anthropic) => self.pass(request).await,
+            (alteration, behind) => self.alter(request, alteration.as_deref(), behind).await,
+        };
+        answered.unwrap_or_else(|e| {
+            whole(Whole::refusal(502, "api_error", &format!("the provider behind the gateway gave no answer: {e}")))
+        })
+    }
+
+    /// Passes a request and its answer on, both as they come.
+    async fn pass(&self, request: Request<Incoming>) -> io::Result<Response<Flow>> {
+        let (mut head, body) = request.into_parts();
+        strip_hop_by_hop(&mut head.headers);
+        let (answer, connection) =
+            upstream::send(&self.config.upstream, Request::from_parts(head, Either::Left(body)), false).await?;
+        let (mut head, body) = answer.into_parts();
+        strip_hop_by_hop(&mut head.headers);
+        head.version = Version::HTTP_11;
+        Ok(Response::from_parts(head, Flow::through(body, connection, Vec::new())))
+    }
+
+    /// Passes a request on that was read whole, with what the alteration makes of it and of its answer.
+    async fn alter(
+        &self,
+        request: Request<Incoming>,
+        alteration: Option<&dyn Alteration>,
+        behind: Behind,
+    ) -> io::Result<Response<Flow>> {
+        let alteration = alteration.unwrap_or(&Correct);
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        let json: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let repeats = {
+            let mut bodies = self.bodies.lock().await;
+            let count = bodies.entry(Sha256::digest(&body).into()).or_default();
+            std::mem::replace(count, *count + 1)
+        };
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let mut inbound = Inbound { head, body, json, serial, repeats };
+        strip_hop_by_hop(&mut inbound.head.headers);
+        if let Some(answer) = alteration.request(&mut inbound) {
+            return Ok(self.altered(answer, &inbound, alteration).await);
+        }
+        if behind == Behind::Openai && !alteration.leaves_untranslated(&inbound) {
+            return translate::respond(&self.config.upstream, &inbound, alteration).await;
+        }
+        let (answer, connection) =
+            upstream::send(&self.config.upstream, outbound(&inbound), alteration.title_case_headers()).await?;
+        finish(answer, connection, &inbound, alteration).await
+    }
+
+    /// An answer that the gateway gives itself, with what the alteration makes of its head.
+    async fn altered(&self, answer: Whole, inbound: &Inbound, alteration: &dyn Alteration) -> Response<Flow> {
+        let (mut head, body) = whole_parts(answer);
+        wait(alteration.head_waits(inbound, &head)).await;
+        alteration.head(inbound, &mut head);
+        Response::from_parts(head, Flow::whole(body, Vec::new()))
+    }
+}
+
+/// The alteration that alters nothing.
+struct Correct;
+
+impl Alteration for Correct {}
+
+/// The answer of a provider, or of a translation, with what the alteration makes of it.
+pub(super) async fn finish(
+    answer: Response<Incoming>,
+    connection: Connection,
+    inbound: &Inbound,
+    alteration: &dyn Alteration,
+) -> io::Result<Response<Flow>> {
+    let (mut head, body) = answer.into_parts();
+    strip_hop_by_hop(&mut head.headers);
+    head.version = Version::HTTP_11;
+    if alteration.collects(inbound, &head) {
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        let mut answer = Whole { status: head.status, headers: std::mem::take(&mut head.headers), body };
+        alteration.whole(inbound, &mut answer);
+        (head.status, head.headers) = (answer.status, answer.headers);
+        set_length(&mut head.headers, answer.body.len());
+        alteration.head(inbound, &mut head);
+        return Ok(Response::from_parts(head, Flow::whole(answer.body, Vec::new())));
+    }
+    let filters = alteration.filters(inbound, &head);
+    if !filters.is_empty() {
+        head.headers.remove(CONTENT_LENGTH);
+    }
+    let mut flow = Flow::through(body, connection, filters);
+    match alteration.head_waits(inbound, &head) {
+        HeadWaits::ForContent => flow.until(|bytes| contains(bytes, b"content_block_delta")).await,
+        other => wait(other).await,
+    }
+    alteration.head(inbound, &mut head);
+    Ok(Response::from_parts(head, flow))
+}
+
+async fn wait(waits: HeadWaits) {
+    if let HeadWaits::For(time) = waits {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// The request as it goes to the provider.
+pub(super) fn outbound(inbound: &Inbound) -> Request<upstream::Outbound> {
+    let mut head = Request::new(()).into_parts().0;
+    head.method.clone_from(&inbound.head.method);
+    head.uri.clone_from(&inbound.head.uri);
+    head.version = inbound.head.version;
+    head.headers.clone_from(&inbound.head.headers);
+    head.extensions.clone_from(&inbound.head.extensions);
+    let has_body = !inbound.body.is_empty() || ![Method::GET, Method::HEAD, Method::DELETE].contains(&head.method);
+    if has_body {
+        set_length(&mut head.headers, inbound.body.len());
+    }
+    Request::from_parts(head, Either::Right(Full::new(inbound.body.clone())))
+}
+
+/// An answer of the gateway's own.
+pub(super) fn whole(answer: Whole) -> Response<Flow> {
+    let (head, body) = whole_parts(answer);
+    Response::from_parts(head, Flow::whole(body, Vec::new()))
+}
+
+fn whole_parts(answer: Whole) -> (hyper::http::response::Parts, Bytes) {
+    let mut head = Response::new(()).into_parts().0;
+    head.status = answer.status;
+    head.headers = answer.headers;
+    set_length(&mut head.headers, answer.body.len());
+    (head, answer.body)
+}
+
+fn contains(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|w| w == word)
+}
