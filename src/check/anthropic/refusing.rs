@@ -6,6 +6,7 @@ use super::super::bench::{Bench, Found, Step};
 use super::super::caller::Stopped;
 use crate::compare::Kind;
 use crate::evidence::TargetKind;
+use crate::exchange::End;
 
 /// Has the provider refuse with each of these scripts, and looks whether the gateway kept those things.
 async fn keeps(bench: &Bench, scripts: &[&'static str], kinds: &[Kind], told: &str) -> Step<Found> {
@@ -57,6 +58,10 @@ pub(in crate::check) async fn breaks(bench: &Bench) -> Step<Found> {
         }
         if matches!(asked.came.stopped, Some(Stopped::Deadline(_))) {
             return Err(Found::failed(format!("{what}, and {}", asked.what_came())));
+        }
+        let told = asked.call().answer().is_some_and(|answer| answer.error.is_some());
+        if script == "cut" && asked.came.exchange.end == End::Complete && asked.status() == Some(200) && !told {
+            return Err(Found::failed(format!("{what}, and the client saw a clean end")));
         }
         let named = |found: Found| Found { message: format!("{what}: {}", found.message), ..found };
         asked.unchanged(&bench.rig, &kinds).map_err(named)?;
