@@ -178,6 +178,7 @@ impl Bench {
         Ok(Post {
             bench: self,
             script,
+            before: None,
             nonce,
             body,
             raw: None,
@@ -257,6 +258,8 @@ impl Bench {
 pub(super) struct Post<'b> {
     bench: &'b Bench,
     script: &'static str,
+    /// What the provider answers the first time it is asked.
+    before: Option<&'static str>,
     nonce: String,
     body: Value,
     raw: Option<Bytes>,
@@ -319,6 +322,12 @@ impl Post<'_> {
         self
     }
 
+    /// With this answer of the provider the first time that it is asked.
+    pub(super) fn before(mut self, script: &'static str) -> Self {
+        self.before = Some(script);
+        self
+    }
+
     /// And giving the gateway so much time before the provider's side is looked at.
     pub(super) fn settle(mut self, settle: Duration) -> Self {
         self.settle = settle;
@@ -335,15 +344,22 @@ impl Post<'_> {
     pub(super) async fn send(mut self) -> Step<Asked> {
         let rig = &self.bench.rig;
         if let Some(provider) = &rig.entry.provider {
-            let turn = TURNS.as_ref().map_err(|e| Found::undecided(e.as_str()))?.get(self.script);
-            let turn = turn.ok_or_else(|| Found::undecided(format!("there is no script {:?}", self.script)))?;
+            let scripts = TURNS.as_ref().map_err(|e| Found::undecided(e.as_str()))?;
+            let script = |name: &str| {
+                let turn = scripts.get(name).cloned();
+                turn.ok_or_else(|| Found::undecided(format!("there is no script {name:?}")))
+            };
+            let mut turns = vec![script(self.script)?];
+            if let Some(before) = self.before {
+                turns.insert(0, Turn { times: Some(1), ..script(before)? });
+            }
             let vars = Vars {
                 marker: String::new(),
                 nonce: self.nonce.clone(),
                 workspace: String::new(),
                 session_id: String::new(),
             };
-            provider.register(Conversation { vars, turns: vec![turn.clone()] });
+            provider.register(Conversation { vars, turns });
         }
         self.ask.body = self.raw.unwrap_or_else(|| self.body.to_string().into());
         let body = cut(&String::from_utf8_lossy(&self.ask.body[..self.ask.body.len().min(SHOWN * 4)]));

@@ -97,6 +97,9 @@ pub static CHECKS: &[Check] = checks! {
     "audit" Gateway Should Alone [] telling::audit:
         "writes down what it does", "each request once, with its id and its answer, and without a credential",
         "write one entry when the answer is over, and mask Authorization and x-api-key";
+    "fallback" Gateway Should Alone [] telling::fallback:
+        "falls back to another provider", "one whole answer when the first provider fails with 500, 429, 529 or says nothing",
+        "ask the next provider before anything went out to the client, and say in the metrics which one answered";
 
     "plain" Anthropic Must Together ["G01" "G23"] answers::plain:
         "answers without streaming", "200, one message in JSON with text, model and stop reason",

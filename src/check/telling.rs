@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::bench::{Asked, Bench, Found, Step, cut};
 use super::caller::Shown;
-use crate::config::{Counter, Price};
+use crate::config::{Counter, Metrics, Price};
 
 /// How soon a health endpoint answers that is of use to a load balancer.
 const SOON: Duration = Duration::from_secs(1);
@@ -262,6 +262,42 @@ pub(super) async fn audit(bench: &Bench) -> Step<Found> {
             Some(_) => sleep(LOOK).await,
         }
     }
+}
+
+pub(super) async fn fallback(bench: &Bench) -> Step<Found> {
+    let Some(fallback) = &bench.rig.settings.fallback else {
+        return Ok(Found::not_applicable("the profile says nothing of a chain of providers ([check.fallback])"));
+    };
+    bench.needs_both_sides()?;
+    for first in ["broken", "rate-limit", "overloaded", "asleep"] {
+        let named = |found: Found| Found { message: format!("first {first}: {}", found.message), ..found };
+        let post = bench.post("plain")?.before(first).stream(true).about(format!("first {first}"));
+        let asked = post.deadline(bench.rig.slow_deadline).send().await?;
+        let answer = asked.answer().map_err(named)?;
+        asked.said(&answer, &bench.rig).map_err(named)?;
+        if let Some(fault) = answer.faults.first() {
+            return Err(named(Found::failed(fault.detail.clone())));
+        }
+        if asked.behind.as_ref().is_some_and(|behind| behind.len() < 2) {
+            return Err(named(Found::failed("one request only reached the providers")));
+        }
+        if let (Some(metrics), Some(name)) = (&bench.rig.settings.metrics, &fallback.answers) {
+            let told = newest_provider(bench, metrics).await?;
+            if told.as_deref() != Some(name) {
+                return Err(named(Found::failed(format!("the metrics say that {told:?} answered, not {name:?}"))));
+            }
+        }
+    }
+    Ok(Found::passed("500, 429, 529 and a time-out of the first provider: another one answers, once and whole"))
+}
+
+/// Who answered last, as the metrics say it when they have caught up.
+async fn newest_provider(bench: &Bench, metrics: &Metrics) -> Step<Option<String>> {
+    let (Some(list), Some(provider)) = (&metrics.newest, &metrics.newest_provider) else { return Ok(None) };
+    sleep(LOOK).await;
+    let json = bench.plain("GET", &metrics.path, Shown::Bearer).await?.json();
+    let entry = json.pointer(list).and_then(Value::as_array).and_then(|entries| entries.last());
+    Ok(entry.and_then(|entry| entry.pointer(provider)?.as_str()).map(str::to_owned))
 }
 
 #[cfg(test)]

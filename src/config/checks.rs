@@ -20,6 +20,8 @@ pub struct Checks {
     pub audit: Option<Audit>,
     /// Which names of models go where.
     pub routing: Routing,
+    /// That another provider answers when the first one fails.
+    pub fallback: Option<Fallback>,
     /// What a million tokens cost, by the model's name.
     pub prices: BTreeMap<String, Price>,
 }
@@ -76,6 +78,14 @@ pub struct Audit {
     pub id: String,
     /// The answer's status in an entry: a JSON pointer.
     pub status: Option<String>,
+}
+
+/// That another provider answers when the first one fails. Both are the scripted provider, which fails when it is asked first.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fallback {
+    /// What the metrics call the provider that answers then, in the entry at `newest_provider`.
+    pub answers: Option<String>,
 }
 
 /// Which names of models go where.

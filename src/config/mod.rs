@@ -16,7 +16,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::file_error::FileError;
-pub use checks::{Audit, Checks, Counter, Metrics, Price, Routing};
+pub use checks::{Audit, Checks, Counter, Fallback, Metrics, Price, Routing};
 use layer::Layer;
 pub use profile::{Behind, CredentialSource, Log, NoModels, Profile, Start, Way};
 pub use profiles::Profiles;
