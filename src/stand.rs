@@ -301,6 +301,18 @@ impl Entry {
         Self { upstream, credential, provider: None, log: None, gateway: None, behind: None }
     }
 
+    /// A gateway that runs already, with a provider behind it that is talked to through this tap, whose clock began at `started`.
+    pub fn between(
+        upstream: Upstream,
+        credential: Option<Secret>,
+        provider: Arc<Provider>,
+        tap: Tap,
+        started: Instant,
+    ) -> Self {
+        let behind = Some(BehindTap { tap, started });
+        Self { provider: Some(provider), behind, ..Self::bare(upstream, credential) }
+    }
+
     /// The version that its gateway tells.
     pub fn gateway_version(&self) -> Option<&str> {
         self.gateway.as_ref()?.version.as_deref()

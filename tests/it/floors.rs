@@ -59,7 +59,7 @@ const FLOORS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("tell", &["report"]),
-    ("go", &["cell", "cli", "judge_text", "probes", "run", "selftest", "stand", "world"]),
+    ("go", &["cell", "check", "cli", "doctor", "judge_text", "probes", "run", "selftest", "stand", "world"]),
 ];
 
 fn floor_of(module: &str) -> usize {

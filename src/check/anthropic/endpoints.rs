@@ -136,6 +136,10 @@ pub(in crate::check) async fn discovery(bench: &Bench) -> Step<Found> {
         };
         let taken = |id: &str| ["claude", "anthropic"].iter().any(|word| id.to_ascii_lowercase().contains(word));
         let usable = models.iter().filter(|model| model["id"].as_str().is_some_and(taken)).count();
+        if usable == 0 {
+            let words = format!("{} models, none of them with a name that the client takes", models.len());
+            return Err(Found::failed(words));
+        }
         found = Some(format!("{} models, {usable} of them with a name that the client takes", models.len()));
     }
     Ok(Found::passed(found.unwrap_or_default()))

@@ -1,0 +1,1 @@
+//! The documentation names every requirement of the checklist.
