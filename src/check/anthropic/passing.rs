@@ -122,13 +122,20 @@ pub(in crate::check) async fn pairs(bench: &Bench) -> Step<Found> {
 pub(in crate::check) async fn thinking(bench: &Bench) -> Step<Found> {
     let post = bench
         .post("thinking")?
-        .stream(false)
+        .stream(true)
         .header("anthropic-beta", BETAS)
         .with("max_tokens", json!(4096))
         .with("thinking", json!({"type": "adaptive"}))
         .with("output_config", json!({"effort": "low"}));
+    let asked = post.send().await?;
+    let answer = asked.answer()?;
     let kinds = [Kind::RequestThinking, Kind::RequestReasoning, Kind::AnswerThinking, Kind::RequestFieldDropped];
-    passes(bench, post, &kinds, "thinking and effort").await
+    asked.unchanged(&bench.rig, &kinds)?;
+    let thought = answer.blocks_of("thinking").next().is_some();
+    if bench.rig.target.kind == TargetKind::Gateway && !thought {
+        return Err(Found::failed("the provider thought, but no thinking came"));
+    }
+    Ok(accepted(bench, &asked, "thinking and effort"))
 }
 
 pub(in crate::check) async fn replay(bench: &Bench) -> Step<Found> {

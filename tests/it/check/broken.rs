@@ -161,6 +161,17 @@ fn own_key(request: &mut Inbound) {
     request.head.headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer sk-the-gateways-own-key"));
 }
 
+/// A stream whose error became a clean end.
+fn mended(stream: &[u8]) -> String {
+    let text = String::from_utf8(stream.to_vec()).unwrap();
+    let Some((before, _)) = text.split_once("event: error") else { return text };
+    let delta = json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}});
+    format!(
+        "{before}event: content_block_stop\ndata: {{\"type\":\"content_block_stop\",\"index\":0}}\n\n\
+         event: message_delta\ndata: {delta}\n\nevent: message_stop\ndata: {{\"type\":\"message_stop\"}}\n\n"
+    )
+}
+
 const CHAT: &str = "/v1/chat/completions";
 
 /// A check with the gateway that it has to fail.
@@ -255,12 +266,18 @@ fn cases() -> Vec<(&'static str, Start)> {
         ("cancel", Box::new(stubborn)),
         ("large-body", odd(|r| (r.body.len() > 1 << 20).then(|| html(413)).flatten())),
         ("malformed", odd(|r| r.json.is_null().then(|| Whole::json(400, &json!({"detail": "Invalid JSON"}))))),
-        ("unknown-model", faulty("model-fixed")),
+        (
+            "unknown-model",
+            odd(|r| {
+                let unknown = r.json["model"].as_str().is_some_and(|m| m.contains("no-such-model"));
+                unknown.then(|| Whole::refusal(500, "api_error", "KeyError"))
+            }),
+        ),
         ("error-status", faulty("error-replaced-by-generic-500")),
         ("error-words", faulty("context-error-masked")),
         ("error-envelope", faulty("error-body-not-anthropic-shaped")),
         ("retry-headers", faulty("retry-headers-dropped")),
-        ("broken-stream", faulty("partial-200-then-clean-eof")),
+        ("broken-stream", odd_whole("/v1/messages", |_, answer| answer.body = mended(&answer.body).into())),
         (
             "chat-plain",
             odd_whole(CHAT, |_, answer| {
