@@ -1,11 +1,11 @@
-//! A check report as JUnit XML.
+//! A check report as `JUnit` XML.
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::Verdict;
 use super::report::CheckReport;
 
-/// The report as JUnit XML: one suite, one case a check.
+/// The report as `JUnit` XML: one suite, one case a check.
 ///
 /// # Errors
 /// It cannot be written as XML; in words.

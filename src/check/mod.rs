@@ -7,6 +7,7 @@
 mod anthropic;
 mod bench;
 mod caller;
+pub mod checklist;
 mod junit;
 mod openai;
 pub mod report;

@@ -185,8 +185,7 @@ pub(super) async fn routing(bench: &Bench) -> Step<Found> {
         }
     }
     let told = format!("{} local, {} routed", routing.local.len(), routing.routed.len());
-    Ok(match bench.rig.both_sides() {
-        true => Found::passed(format!("{told}: each where it belongs")),
-        false => Found::passed(format!("{told}: all answered; where they went cannot be seen from here")),
-    })
+    let seen =
+        if bench.rig.both_sides() { "each where it belongs" } else { "where they went cannot be seen from here" };
+    Ok(Found::passed(format!("{told}: {seen}")))
 }

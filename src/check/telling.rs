@@ -116,6 +116,11 @@ impl<'a> Sample<'a> {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "these numbers are small")]
+fn float(n: u64) -> f64 {
+    n as f64
+}
+
 /// What so many requests of the `usage` script cost, in millionths of a dollar.
 fn cost(price: &Price, requests: u64) -> u64 {
     let dear = |counter: Counter| match counter {
@@ -155,9 +160,9 @@ pub(super) async fn metrics(bench: &Bench) -> Step<Found> {
         requests += 1;
     }
     let wanted = |counter: Counter| match counter {
-        Counter::Requests | Counter::ModelRequests | Counter::ProviderRequests => requests as f64,
-        Counter::Cost => price.map_or(0.0, |price| cost(price, requests) as f64 / 1e6),
-        tokens => USAGE.iter().find(|(c, _)| *c == tokens).map_or(0.0, |(_, n)| (n * requests) as f64),
+        Counter::Requests | Counter::ModelRequests | Counter::ProviderRequests => float(requests),
+        Counter::Cost => price.map_or(0.0, |price| float(cost(price, requests)) / 1e6),
+        tokens => USAGE.iter().find(|(c, _)| *c == tokens).map_or(0.0, |(_, n)| float(n * requests)),
     };
     let since = Instant::now();
     loop {

@@ -1,5 +1,6 @@
 //! `ccsmoke check`: a gateway is found or started, the checks are made, and their report is told of.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -89,7 +90,7 @@ enum Output {
     Text,
     /// The report as JSON
     Json,
-    /// JUnit XML
+    /// `JUnit` XML
     Junit,
     /// A table in Markdown
     Markdown,
@@ -115,7 +116,8 @@ fn list() -> Result<Exit, Failure> {
     let widest = table::CHECKS.iter().map(|check| check.id.len()).max().unwrap_or(0);
     for check in table::CHECKS {
         let rules = if check.rules.is_empty() { String::new() } else { format!(" ({})", check.rules.join(", ")) };
-        out.push_str(&format!("{:<widest$}  {}{rules}\n", check.id, check.title));
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "{:<widest$}  {}{rules}", check.id, check.title);
     }
     to_stdout(&out)?;
     Ok(Exit::Good)
@@ -241,9 +243,8 @@ async fn subject(args: &CheckArgs, world: &World, stand: Option<&Stand>, common:
     let first = models.first().cloned().or_else(default);
     let Some(first) = first else { return Err(Failure::usage("no model is named")) };
     let entry = stand.enter(&first, common).await.map_err(|facts| {
-        let failure = facts.failure.as_ref();
-        let lines = failure.map_or_else(String::new, |f| f.last_lines.iter().map(|l| format!("\n  {l}")).collect());
-        Failure::nothing(format!("{}{lines}", facts.words()))
+        let said = facts.failure.iter().flat_map(|failure| failure.last_lines.iter().map(String::as_str));
+        Failure::nothing(std::iter::once(facts.words()).chain(said).collect::<Vec<_>>().join("\n  "))
     })?;
     Ok(Subject {
         facts: stand.facts(),
@@ -264,13 +265,11 @@ fn typed(args: &CheckArgs, url: &str, world: &World) -> Result<Subject, Failure>
     let upstream = Upstream::parse(url, pem.as_deref()).map_err(Failure::usage)?;
     let credential = match &args.auth_token_env {
         None => None,
-        Some(name) => match world.variable(name).filter(|value| !value.is_empty()) {
-            Some(value) => Some(Secret::new(value)),
-            None => {
-                let words = format!("--auth-token-env {name}: the variable is not set, or empty, or not UTF-8");
-                return Err(Failure::usage(words));
-            }
-        },
+        Some(name) => {
+            let value = world.variable(name).filter(|value| !value.is_empty());
+            let words = || format!("--auth-token-env {name}: the variable is not set, or empty, or not UTF-8");
+            Some(Secret::new(value.ok_or_else(|| Failure::usage(words()))?))
+        }
     };
     let models = if args.models.is_empty() { vec![DEFAULT_MODEL.to_owned()] } else { args.models.clone() };
     Ok(Subject {

@@ -9,8 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, Failure, Format, to_stdout};
 use crate::capability::Capability;
-use crate::fault::{self, Applied, FAULTS, Family, VARIATIONS};
 use crate::config::Price;
+use crate::fault::{self, Applied, FAULTS, Family, VARIATIONS};
 use crate::reference::telling::{Flaw, Telling};
 use crate::reference::{Alteration, Behind, Config, Extras, READY_PATH, ReferenceGateway};
 use crate::tap::Upstream;

@@ -210,10 +210,8 @@ impl Launching<'_> {
         let took = clock.elapsed();
         let (exchanges, _) = tap.finish().await;
         let exchanges = exchanges.into_iter().filter(|e| e.request.method != "HEAD").collect();
-        let answered = match way.version {
-            true => process.stdout.text.contains("Claude Code"),
-            false => process.stdout.text.contains(&vars.marker),
-        };
+        let wanted = if way.version { "Claude Code" } else { &vars.marker };
+        let answered = process.stdout.text.contains(wanted);
         Ok(SeenOf { process, exchanges, took, answered })
     }
 

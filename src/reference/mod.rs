@@ -18,9 +18,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::tap::Upstream;
-use telling::Telling;
 pub use flow::{Filter, Piece};
 pub use message::{Head, Inbound, Whole};
+use telling::Telling;
 
 /// Where a reference gateway says that it is up; everything else is passed on.
 pub const READY_PATH: &str = "/_ccsmoke/ready";

@@ -107,7 +107,7 @@ impl Telling {
         match path {
             HEALTH_PATH => Some(Whole::json(200, &self.health())),
             METRICS_PATH => Some(Whole::json(200, &self.metrics(&books))),
-            PROMETHEUS_PATH => Some(Whole::new(200, "text/plain; version=0.0.4", self.prometheus(&books))),
+            PROMETHEUS_PATH => Some(Whole::new(200, "text/plain; version=0.0.4", Self::prometheus(&books))),
             AUDIT_PATH => Some(Whole::json(200, &self.audit(&books))),
             _ => None,
         }
@@ -153,7 +153,7 @@ impl Telling {
         })
     }
 
-    fn prometheus(&self, books: &Books) -> String {
+    fn prometheus(books: &Books) -> String {
         let mut out = String::from("# TYPE gateway_requests_total counter\n");
         for (model, n) in &books.by_model {
             // Writing to a string cannot fail.

@@ -76,7 +76,8 @@ fn another_program_of_that_name_is_told_by_what_it_prints() {
 
 #[test]
 fn a_client_that_needs_a_terminal_works_at_a_real_one_only() {
-    let folder = script(&format!("[ -t 0 ] || {{ echo 'stdin is not a terminal' >&2; exit 1; }}\ntty > /dev/tty\n{GOOD}"));
+    let folder =
+        script(&format!("[ -t 0 ] || {{ echo 'stdin is not a terminal' >&2; exit 1; }}\ntty > /dev/tty\n{GOOD}"));
     let (report, code) = said(&mut doctor(folder.path()));
     assert_eq!((code, outcome(&report, "pipes"), outcome(&report, "terminal")), (1, "fails", "works"), "{report:#}");
     assert!(problems(&report).contains("needs a terminal"), "{}", problems(&report));
@@ -92,7 +93,9 @@ fn a_client_that_reads_its_input_to_the_end_hangs_only_where_that_stays_open() {
 
 #[test]
 fn a_session_without_a_terminal_is_one() {
-    let folder = script(&format!("( : < /dev/tty ) 2>/dev/null && tty=yes || tty=no\n[ $(ps -o sid= -p $$) -eq $$ ] && own=yes || own=no\n[ \"$1\" = --version ] || echo \"own $own tty $tty\" >&2\n{GOOD}"));
+    let folder = script(&format!(
+        "( : < /dev/tty ) 2>/dev/null && tty=yes || tty=no\n[ $(ps -o sid= -p $$) -eq $$ ] && own=yes || own=no\n[ \"$1\" = --version ] || echo \"own $own tty $tty\" >&2\n{GOOD}"
+    ));
     let (report, _) = said(&mut doctor(folder.path()));
     let printed = |id: &str| {
         let ways = report["ways"].as_array().unwrap();
@@ -122,10 +125,13 @@ fn what_breaks_a_client_in_the_environment_is_named_and_no_value_is_shown() {
     let (report, code) = said(&mut command);
     assert_eq!(code, 0, "what is set for others does not reach the examined client: {report:#}");
     let told = problems(&report);
-    for words in ["no credential", "/v1", "ANTHROPIC_MODEL", "NO_PROXY", "BEDROCK", "settings.json sets ANTHROPIC_BASE_URL"] {
+    for words in
+        ["no credential", "/v1", "ANTHROPIC_MODEL", "NO_PROXY", "BEDROCK", "settings.json sets ANTHROPIC_BASE_URL"]
+    {
         assert!(told.contains(words), "{words}: {told}");
     }
     assert!(!report.to_string().contains("hidden"), "{report:#}");
-    let (report, _) = said(doctor(folder.path()).env("ANTHROPIC_API_KEY", "sk-hidden-1").env("ANTHROPIC_AUTH_TOKEN", "sk-hidden-2"));
+    let (report, _) =
+        said(doctor(folder.path()).env("ANTHROPIC_API_KEY", "sk-hidden-1").env("ANTHROPIC_AUTH_TOKEN", "sk-hidden-2"));
     assert!(problems(&report).contains("both set"), "{}", problems(&report));
 }

@@ -50,7 +50,9 @@ pub(in crate::check) async fn retry(bench: &Bench) -> Step<Found> {
 pub(in crate::check) async fn breaks(bench: &Bench) -> Step<Found> {
     bench.needs_script()?;
     let kinds = [Kind::BreakHidden, Kind::AnswerInvented, Kind::ErrorWords];
-    for (script, what) in [("cut", "the provider's connection broke"), ("failing", "the provider's stream ended with an error")] {
+    for (script, what) in
+        [("cut", "the provider's connection broke"), ("failing", "the provider's stream ended with an error")]
+    {
         let asked = bench.post(script)?.stream(true).about(what).send().await?;
         let whole = asked.call().answer().is_some_and(|answer| answer.finished && answer.error.is_none());
         if asked.status() == Some(200) && whole {

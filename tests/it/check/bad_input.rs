@@ -40,7 +40,10 @@ fn said(url: &str) -> (String, i32) {
 #[test]
 fn what_is_no_gateway_is_told_of_in_a_clear_line() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let html = answering(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 31\r\n\r\n<html><title>Welcome</title> hi\n", false);
+    let html = answering(
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 31\r\n\r\n<html><title>Welcome</title> hi\n",
+        false,
+    );
     let moved = answering(b"HTTP/1.1 301 Moved\r\nlocation: https://x.test/\r\ncontent-length: 0\r\n\r\n", false);
     let endless = answering(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{", true);
     let banner = answering(b"SSH-2.0-OpenSSH_9.2\r\n", false);
@@ -77,7 +80,15 @@ fn a_choice_that_leaves_nothing_or_names_nothing_is_refused() {
 #[test]
 fn a_report_is_told_in_every_format() {
     let check = |format: &str| {
-        let out = output(ccsmoke().args(["check", "--target", "scripted", "--only", "plain,betas,health", "--format", format]));
+        let out = output(ccsmoke().args([
+            "check",
+            "--target",
+            "scripted",
+            "--only",
+            "plain,betas,health",
+            "--format",
+            format,
+        ]));
         assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
         stdout(&out)
     };

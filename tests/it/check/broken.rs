@@ -110,10 +110,16 @@ async fn relay(mut client: TcpStream, upstream: String) {
     }
     let text = String::from_utf8(request).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    let head: Vec<String> = head
-        .lines()
-        .map(|line| if line.to_ascii_lowercase().starts_with("host:") { format!("host: {upstream}") } else { line.to_owned() })
-        .collect();
+    let head: Vec<String> =
+        head.lines()
+            .map(|line| {
+                if line.to_ascii_lowercase().starts_with("host:") {
+                    format!("host: {upstream}")
+                } else {
+                    line.to_owned()
+                }
+            })
+            .collect();
     let mut far = TcpStream::connect(&upstream).await.unwrap();
     far.write_all(format!("{}\r\n\r\n{body}", head.join("\r\n")).as_bytes()).await.unwrap();
     while let Ok(count @ 1..) = far.read(&mut buffer).await {
@@ -190,7 +196,10 @@ fn cases() -> Vec<(&'static str, Start)> {
         ("fallback", alone()),
         ("plain", faulty("stream-false-returns-sse")),
         ("stream", faulty("message-stop-lost")),
-        ("beta-query", odd(|r| r.head.uri.query().and_then(|_| Some(Whole::refusal(404, "not_found_error", "no route"))))),
+        (
+            "beta-query",
+            odd(|r| r.head.uri.query().and_then(|_| Some(Whole::refusal(404, "not_found_error", "no route")))),
+        ),
         ("incremental", faulty("whole-stream-buffered")),
         ("pings", faulty("no-ping-during-silence")),
         ("tools", faulty("tool-ids-not-unique")),
@@ -219,11 +228,18 @@ fn cases() -> Vec<(&'static str, Start)> {
                 r.head.headers.contains_key("x-claude-code-session-id").then(refused)
             }),
         ),
-        ("unknown-fields", odd(|r| without(r, |body| drop(body.as_object_mut().unwrap().remove("ccsmoke_unheard_of"))))),
+        (
+            "unknown-fields",
+            odd(|r| without(r, |body| drop(body.as_object_mut().unwrap().remove("ccsmoke_unheard_of")))),
+        ),
         ("nested-fields", odd(|r| without(r, |body| drop(body["tools"][0].as_object_mut().unwrap().remove("strict"))))),
         (
             "system",
-            odd(|r| without(r, |body| body["system"].as_array_mut().unwrap().insert(0, json!({"type": "text", "text": "Hi"})))),
+            odd(|r| {
+                without(r, |body| {
+                    body["system"].as_array_mut().unwrap().insert(0, json!({"type": "text", "text": "Hi"}))
+                })
+            }),
         ),
         ("pairs", odd(|r| without(r, |body| drop(body.as_object_mut().unwrap().remove("context_management"))))),
         ("thinking", faulty("thinking-never-returned")),
@@ -233,7 +249,9 @@ fn cases() -> Vec<(&'static str, Start)> {
         ("system-role", faulty("system-role-in-messages-rejected/dropped")),
         (
             "extra-fields",
-            odd(|r| (!r.json["agent_type"].is_null()).then(|| Whole::refusal(400, "invalid_request_error", "bad request"))),
+            odd(|r| {
+                (!r.json["agent_type"].is_null()).then(|| Whole::refusal(400, "invalid_request_error", "bad request"))
+            }),
         ),
         ("count-tokens", faulty("count-tokens-200-wrong-body/zero")),
         ("discovery", faulty("models-empty")),
