@@ -117,7 +117,7 @@ pub static CHECKS: &[Check] = checks! {
         "relays pings", "the provider's ping events and comments reach the client",
         "pass on every event, ping and comment: the client gives a silent stream up";
     "silence" Anthropic Must Together ["G03"] answers::silence:
-        "keeps a silent stream alive", "some bytes within 20 s while the provider says nothing",
+        "keeps a silent stream alive", "some bytes within 30 s while the provider says nothing",
         "emit `event: ping` every few seconds while the provider says nothing: the client aborts after 300 s of silence";
     "tools" Anthropic Must Together ["G14" "G15"] answers::tools:
         "carries tool calls and results", "two calls with ids of their own, and their results with the same ids upstream",
