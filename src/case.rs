@@ -240,6 +240,14 @@ impl<'a> Case<'a> {
     }
 }
 
+impl<'a> Call<'a> {
+    /// A call that nothing is known of but its exchange.
+    pub fn read(exchange: &'a Exchange) -> Self {
+        let request = exchange.request.body.json().unwrap_or(Value::Null);
+        Self { exchange, reply: read_reply(exchange, &request), request, launch: 1, by_agent: false, by_probe: true }
+    }
+}
+
 impl Call<'_> {
     /// How the call is named in findings.
     pub fn cite(&self) -> String {
@@ -303,12 +311,12 @@ impl Call<'_> {
 pub fn read_calls(evidence: &Evidence, offers_agent: bool) -> Vec<Call<'_>> {
     let forwarded = |e: &&Exchange| e.request.is_inference() && !matches!(e.end, End::Refused { .. });
     let calls = evidence.exchanges.iter().filter(forwarded).map(|exchange| {
-        let request = exchange.request.body.json().unwrap_or(Value::Null);
+        let call = Call::read(exchange);
         let by_agent = header(&exchange.request.headers, "x-claude-code-agent-id").is_some()
-            || (offers_agent && offers_any(&request) && !offers(&request, "Agent"));
+            || (offers_agent && offers_any(&call.request) && !offers(&call.request, "Agent"));
         let launch = evidence.launches.iter().filter(|l| l.started_us <= exchange.request.head_us).count();
         let by_probe = evidence.sends.iter().any(|s| s.exchange == Some(exchange.id));
-        Call { exchange, reply: read_reply(exchange, &request), request, launch: launch.max(1), by_agent, by_probe }
+        Call { launch: launch.max(1), by_agent, by_probe, ..call }
     });
     calls.collect()
 }

@@ -53,7 +53,9 @@ pub mod report;
 // How it goes.
 pub mod budget;
 pub mod cell;
+pub mod check;
 pub mod cli;
+pub mod doctor;
 pub mod judge_text;
 pub mod pace;
 pub mod probes;

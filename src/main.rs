@@ -2,13 +2,16 @@
 
 use std::process::ExitCode;
 
+use ccsmoke::doctor::launcher;
 use ccsmoke::process::supervisor;
 use ccsmoke::world::World;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    if args.next().is_some_and(|first| first == supervisor::COMMAND) {
-        return supervisor::main(args);
+    match args.next() {
+        Some(first) if first == supervisor::COMMAND => return supervisor::main(args),
+        Some(first) if first == launcher::COMMAND => return launcher::main(args),
+        _ => {}
     }
     match World::read() {
         Ok(world) => ccsmoke::cli::main(&world),

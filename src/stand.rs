@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tokio::sync::{Mutex, MutexGuard, OnceCell, OwnedSemaphorePermit, Semaphore};
 
-use crate::config::{Behind, CredentialSource, Profile};
+use crate::config::{Behind, Checks, CredentialSource, Profile};
 use crate::evidence::{GatewayFacts, GatewayFailure, TargetFacts, TargetKind};
 use crate::exchange::{End, Exchange};
 use crate::gateway::{self, FailureKind, Gateway, Surroundings};
@@ -142,6 +142,14 @@ impl Stand {
         match &self.what {
             What::Embedded { .. } => Vec::new(),
             What::Profile(profile) => profile.client_env(model),
+        }
+    }
+
+    /// What its profile says for checks alone.
+    pub fn checks(&self) -> Checks {
+        match &self.what {
+            What::Embedded { .. } => Checks::default(),
+            What::Profile(profile) => profile.check.clone(),
         }
     }
 
@@ -319,6 +327,28 @@ impl Entry {
     /// Whether its gateway was started here and has ended.
     fn is_gone(&self) -> bool {
         self.gateway.as_ref().is_some_and(|running| running.gateway.is_gone())
+    }
+
+    /// A target that runs already and of which nothing more is known than where it is.
+    pub fn bare(upstream: Upstream, credential: Option<Secret>) -> Self {
+        Self { upstream, credential, provider: None, log: None, gateway: None, behind: None }
+    }
+
+    /// A gateway that runs already, with a provider behind it that is talked to through this tap, whose clock began at `started`.
+    pub fn between(
+        upstream: Upstream,
+        credential: Option<Secret>,
+        provider: Arc<Provider>,
+        tap: Tap,
+        started: Instant,
+    ) -> Self {
+        let behind = Some(BehindTap { tap, started });
+        Self { provider: Some(provider), behind, ..Self::bare(upstream, credential) }
+    }
+
+    /// The version that its gateway tells.
+    pub fn gateway_version(&self) -> Option<&str> {
+        self.gateway.as_ref()?.version.as_deref()
     }
 
     /// The requests behind the gateway that carried the nonce, on the clock of a recording that began at `began`.

@@ -9,8 +9,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, Failure, Format, to_stdout};
 use crate::capability::Capability;
+use crate::config::Price;
 use crate::fault::{self, Applied, FAULTS, Family, VARIATIONS};
-use crate::reference::{Alteration, Behind, Config, READY_PATH, ReferenceGateway};
+use crate::reference::telling::{Flaw, Telling};
+use crate::reference::{Alteration, Behind, Config, Extras, READY_PATH, ReferenceGateway};
 use crate::tap::Upstream;
 
 /// Arguments of `ccsmoke gateway`.
@@ -31,6 +33,15 @@ pub struct GatewayArgs {
     /// Translate to Chat Completions; faults that exist only there do so anyway
     #[arg(long)]
     openai: bool,
+    /// Tell of health, counters and requests below /_ccsmoke/
+    #[arg(long)]
+    telling: bool,
+    /// Tell of them wrongly in this way
+    #[arg(long, value_enum, value_name = "FLAW")]
+    telling_flaw: Option<Flaw>,
+    /// Ask this provider when the one before fails (repeatable)
+    #[arg(long, value_name = "URL", conflicts_with = "openai")]
+    fallback: Vec<String>,
     /// List the faults and the variations
     #[arg(long, conflicts_with_all = ["upstream", "fault", "variation"])]
     list: bool,
@@ -56,6 +67,7 @@ pub(super) fn main(args: &GatewayArgs) -> Result<Exit, Failure> {
         return list(args.format);
     }
     let config = config(args)?;
+    let extras = extras(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -65,7 +77,7 @@ pub(super) fn main(args: &GatewayArgs) -> Result<Exit, Failure> {
         let (mut interrupt, mut terminate) = signal(SignalKind::interrupt())
             .and_then(|i| Ok((i, signal(SignalKind::terminate())?)))
             .map_err(|e| Failure::nothing(format!("signals cannot be awaited: {e}")))?;
-        let gateway = ReferenceGateway::start(config).await.map_err(|e| {
+        let gateway = ReferenceGateway::start_with(config, extras).await.map_err(|e| {
             Failure::usage(format!("--port {port}: the gateway cannot listen there: {e}; give another one, or 0"))
         })?;
         let base_url = gateway.base_url();
@@ -95,6 +107,19 @@ fn config(args: &GatewayArgs) -> Result<Config, Failure> {
     let behind = if args.openai { Behind::Openai } else { behind };
     Ok(Config { port: args.port, upstream, behind, alteration })
 }
+
+/// What the gateway has beside its provider.
+fn extras(args: &GatewayArgs) -> Result<Extras, Failure> {
+    let parse = |url: &String| Upstream::parse(url, None).map_err(|e| Failure::usage(format!("--fallback: {e}")));
+    let fallbacks = args.fallback.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    let names = (0..=fallbacks.len()).map(|n| format!("provider-{}", n + 1)).collect();
+    let wanted = args.telling || args.telling_flaw.is_some();
+    let telling = wanted.then(|| Arc::new(Telling::new(names, PRICE, args.telling_flaw)));
+    Ok(Extras { telling, fallbacks, patience: None })
+}
+
+/// What a million tokens cost in the gateway's books, in millionths of a dollar.
+const PRICE: Price = Price { input: 3_000_000, output: 15_000_000, cache_read: 300_000, cache_write: 3_750_000 };
 
 fn list(format: Format) -> Result<Exit, Failure> {
     let faults = FAULTS.iter().map(|f| Listed {

@@ -1,6 +1,8 @@
 //! The command line: what can be typed, and what the exit codes mean.
 
 pub mod baseline;
+pub mod check;
+pub mod doctor;
 pub mod gateway;
 pub mod init;
 pub mod judge;
@@ -70,6 +72,12 @@ enum Command {
     /// Run the probes and write a matrix report
     #[command(after_help = EXIT_CODES)]
     Run(Box<run::RunArgs>),
+    /// Check a gateway over HTTP, without the client
+    #[command(after_help = EXIT_CODES)]
+    Check(Box<check::CheckArgs>),
+    /// Examine the client: does it run at all, here, in each way
+    #[command(after_help = EXIT_CODES)]
+    Doctor(doctor::DoctorArgs),
     /// Write a commented ccsmoke.toml to start from
     Init(init::InitArgs),
     /// List the probes, after checking their files
@@ -190,6 +198,8 @@ pub fn main(world: &World) -> ExitCode {
     };
     let done = match cli.command {
         Command::Run(args) => run::main(&args, world),
+        Command::Check(args) => check::main(&args, world),
+        Command::Doctor(args) => doctor::main(&args, world),
         Command::Init(args) => init::main(&args, world),
         Command::Probes(args) => probes(&args, world),
         Command::Judge(args) => judge::main(&args, world),

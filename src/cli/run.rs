@@ -314,18 +314,7 @@ fn stands(args: &RunArgs, world: &World) -> Result<(Vec<Arc<Stand>>, config::Lim
         }
     }
     for gateway in &args.gateways {
-        let profile = match built_in.get(gateway) {
-            Some(profile) => profile.clone(),
-            None if Path::new(gateway).is_file() => {
-                Profile::read(Path::new(gateway), &built_in).map_err(Failure::usage)?
-            }
-            None => {
-                let names = built_in.names().collect::<Vec<_>>().join(", ");
-                return Err(Failure::usage(format!(
-                    "--gateway {gateway}: there is no such file, and no built-in profile of that name; there are {names}"
-                )));
-            }
-        };
+        let profile = named(gateway, &built_in)?;
         if stands.iter().any(|stand: &Stand| stand.name == profile.name) {
             let message = format!("--gateway {gateway}: there is a target {:?} already; name each once", profile.name);
             return Err(Failure::usage(message));
@@ -370,6 +359,20 @@ fn typed(args: &RunArgs, url: &str) -> Result<Profile, Failure> {
         profile.ca_file = Some(file.display().to_string());
     }
     Ok(profile)
+}
+
+/// The gateway of that name: a built-in profile, or a file.
+pub(super) fn named(gateway: &str, built_in: &Profiles) -> Result<Profile, Failure> {
+    match built_in.get(gateway) {
+        Some(profile) => Ok(profile.clone()),
+        None if Path::new(gateway).is_file() => Profile::read(Path::new(gateway), built_in).map_err(Failure::usage),
+        None => {
+            let names = built_in.names().collect::<Vec<_>>().join(", ");
+            Err(Failure::usage(format!(
+                "--gateway {gateway}: there is no such file, and no built-in profile of that name; there are {names}"
+            )))
+        }
+    }
 }
 
 fn plan(

@@ -1,6 +1,6 @@
 //! Where a client comes from when no version is asked for: given, on the search path, in the cache, through npm.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Client, ClientError, Listener, PINNED_VERSION, Source, Surroundings, inspect, install};
 
@@ -24,4 +24,13 @@ pub async fn find(
         return inspect(&path, Source::Path, surroundings).await.map_err(|why| ClientError::OnPath { path, why });
     }
     install::version(PINNED_VERSION, surroundings, listener).await
+}
+
+/// Where [`find`] would find a client without fetching one. It need not be usable.
+pub fn locate(given: Option<&Path>, surroundings: &Surroundings<'_>) -> Option<(PathBuf, Source)> {
+    if let Some(given) = given {
+        return Some((surroundings.folder.join(given), Source::Given));
+    }
+    let on_path = surroundings.program("claude").map(|path| (path, Source::Path));
+    on_path.or_else(|| install::cached(PINNED_VERSION, surroundings).map(|path| (path, Source::Cache)))
 }

@@ -123,6 +123,12 @@ pub(super) async fn version(
     Ok(client)
 }
 
+/// The program of a version in the cache, if it is there.
+pub(super) fn cached(version: &str, surroundings: &Surroundings<'_>) -> Option<PathBuf> {
+    let folder = Slot { version, installs: installs(surroundings).ok()? }.folder();
+    programs().into_iter().map(|program| folder.join(program)).find(|path| path.exists())
+}
+
 /// The folder of all installs.
 fn installs(surroundings: &Surroundings<'_>) -> Result<PathBuf, ClientError> {
     let absolute = |name| surroundings.variable(name).map(Path::new).filter(|path| path.is_absolute());

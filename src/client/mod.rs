@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use find::find;
+pub use find::{find, locate};
 pub use inspect::{Unfit, inspect};
 pub use install::{PINNED_VERSION, versions};
 

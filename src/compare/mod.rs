@@ -20,7 +20,7 @@ mod words;
 use std::collections::BTreeSet;
 
 use crate::case::Call;
-use crate::evidence::{Evidence, TargetKind};
+use crate::evidence::{Evidence, TargetFacts, TargetKind};
 use crate::exchange::{End, Exchange};
 
 use outcome::{Api, Outcome};
@@ -155,15 +155,21 @@ impl Kind {
 
 /// Compares the two sides of the gateway. Nothing when there is no tap behind it.
 pub fn compare(evidence: &Evidence, calls: &[Call<'_>]) -> Comparison {
-    let Some(exchanges) = &evidence.behind else { return Comparison::default() };
-    let rewrites = Rewrites(&evidence.cell.target.rewrites);
-    let behind: Vec<Behind<'_>> = exchanges.iter().filter_map(Behind::read).collect();
+    let Some(behind) = &evidence.behind else { return Comparison::default() };
+    compare_sides(calls, behind, &evidence.cell.target, &evidence.cell.vars.nonce)
+}
+
+/// Compares requests of a client with what was recorded behind the gateway at the same time, on the same clock. A request that holds
+/// the `nonce` would be known there.
+pub fn compare_sides(calls: &[Call<'_>], behind: &[Exchange], target: &TargetFacts, nonce: &str) -> Comparison {
+    let rewrites = Rewrites(&target.rewrites);
+    let behind: Vec<Behind<'_>> = behind.iter().filter_map(Behind::read).collect();
     let pairing = pair(calls, &behind);
     let mut differences = Vec::new();
     for group in &pairing.groups {
-        told_by_number(group, &evidence.cell.vars.nonce, &mut differences);
+        told_by_number(group, nonce, &mut differences);
         if let Some(far) = group.decisive {
-            let translates = evidence.cell.target.kind == TargetKind::Translator;
+            let translates = target.kind == TargetKind::Translator;
             let mut sides = Sides { call: group.call, far, rewrites, translates, out: &mut differences };
             sides.compare();
             sides.promises(group.forwards.len());

@@ -11,7 +11,7 @@ use toml::Spanned;
 use url::Url;
 
 use super::profile::{Behind, CredentialSource, Log, Profile, Start, Way};
-use super::{Profiles, Rewrite};
+use super::{Checks, Profiles, Rewrite};
 use crate::file_error::FileError;
 use crate::model::DEFAULT_MODEL;
 use crate::placeholder;
@@ -62,6 +62,7 @@ pub(super) struct Layer {
     max_requests_per_minute: Option<Spanned<u32>>,
     version: Option<Spanned<Vec<Spanned<String>>>>,
     search: Option<Vec<Spanned<String>>>,
+    check: Option<Checks>,
     #[serde(default)]
     env: BTreeMap<String, Spanned<String>>,
     file: Option<Vec<FileLayer>>,
@@ -124,6 +125,7 @@ impl Layer {
                 rewrites: base.rewrites,
                 max_in_flight: base.max_in_flight,
                 max_requests_per_minute: base.max_requests_per_minute,
+                check: base.check,
                 ..Self::default()
             };
         }
@@ -161,6 +163,7 @@ impl Layer {
             max_requests_per_minute: self.max_requests_per_minute.or(base.max_requests_per_minute),
             version: self.version.or(base.version),
             search: self.search.or(base.search),
+            check: self.check.or(base.check),
             env: base.env,
             file: self.file.or(base.file),
         }
@@ -429,6 +432,7 @@ impl Layer {
             max_requests_per_minute: self.max_requests_per_minute.map(Spanned::into_inner),
             version: texts(self.version.map(Spanned::into_inner)),
             search: texts(self.search),
+            check: self.check.unwrap_or_default(),
             models: self.models.map_or_else(|| vec![DEFAULT_MODEL.to_owned()], |list| texts(Some(list.into_inner()))),
             extra_models: texts(self.extra_models),
             models_env: text(self.models_env),

@@ -4,6 +4,7 @@
 //! built-in profile with `profile = "NAME"`: its own keys then replace those of the profile (tables of variables key by key).
 //! Files are strict, and every mistake is shown at its place.
 
+mod checks;
 mod layer;
 mod limits;
 mod profile;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::file_error::FileError;
+pub use checks::{Audit, Checks, Counter, Fallback, Metrics, Price, Routing};
 use layer::Layer;
 use limits::LimitsLayer;
 pub use limits::{AMOUNT, Limits, is_amount};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::layer::Layer;
-use super::{MAX_FILE_BYTES, Profiles, Rewrite};
+use super::{Checks, MAX_FILE_BYTES, Profiles, Rewrite};
 use crate::file_error::FileError;
 use crate::model::{Model, Source, models};
 use crate::placeholder;
@@ -53,6 +53,8 @@ pub struct Profile {
     pub version: Vec<String>,
     /// Folders in front of `PATH` where programs are looked up.
     pub search: Vec<String>,
+    /// What is said for `ccsmoke check` alone.
+    pub check: Checks,
     pub(super) models: Vec<String>,
     pub(super) extra_models: Vec<String>,
     pub(super) models_env: Option<String>,
@@ -158,6 +160,7 @@ impl Profile {
             max_requests_per_minute: None,
             version: Vec::new(),
             search: Vec::new(),
+            check: Checks::default(),
             models: vec![crate::model::DEFAULT_MODEL.to_owned()],
             extra_models: Vec::new(),
             models_env: None,

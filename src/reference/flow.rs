@@ -12,6 +12,8 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::task::AbortHandle;
 use tokio::time::Sleep;
 
+use super::telling::Meter;
+
 /// What comes out of a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
@@ -52,6 +54,8 @@ pub(super) struct Flow {
     wait: Wait,
     /// The length, where it is known and stays.
     length: Option<u64>,
+    /// Who keeps the books.
+    meter: Option<Meter>,
 }
 
 enum Source {
@@ -79,14 +83,20 @@ impl Flow {
             ready: VecDeque::new(),
             wait: Wait::Nothing,
             length,
+            meter: None,
         }
+    }
+
+    /// With somebody who follows what goes out.
+    pub(super) fn metered(self, meter: Option<Meter>) -> Self {
+        Self { meter, ..self }
     }
 
     /// A body that is whole, through filters.
     pub(super) fn whole(body: Bytes, filters: Vec<Box<dyn Filter>>) -> Self {
         let length = filters.is_empty().then_some(body.len() as u64);
         let ready = VecDeque::new();
-        let mut flow = Self { source: Source::Over, filters, ready, wait: Wait::Nothing, length };
+        let mut flow = Self { source: Source::Over, filters, ready, wait: Wait::Nothing, length, meter: None };
         if !body.is_empty() {
             flow.take(body);
         }
@@ -173,6 +183,9 @@ impl Body for Flow {
                 Some(Piece::Bytes(bytes)) => {
                     if !self.ready.is_empty() {
                         self.wait = Wait::Flush;
+                    }
+                    if let Some(meter) = &mut self.meter {
+                        meter.see(&bytes);
                     }
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }

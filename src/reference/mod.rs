@@ -4,6 +4,7 @@
 mod flow;
 mod message;
 mod server;
+pub mod telling;
 mod translate;
 mod upstream;
 
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 use crate::tap::Upstream;
 pub use flow::{Filter, Piece};
 pub use message::{Head, Inbound, Whole};
+use telling::Telling;
 
 /// Where a reference gateway says that it is up; everything else is passed on.
 pub const READY_PATH: &str = "/_ccsmoke/ready";
@@ -101,6 +103,17 @@ pub struct Config {
     pub alteration: Option<Arc<dyn Alteration>>,
 }
 
+/// What a gateway has beside its provider. The default is nothing.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// What it tells of itself.
+    pub telling: Option<Arc<Telling>>,
+    /// Who is asked, in this order, when the provider refuses the connection, says nothing in time, or fails with 429 or 5xx.
+    pub fallbacks: Vec<Upstream>,
+    /// How long a provider may take to answer when there is another one.
+    pub patience: Option<Duration>,
+}
+
 /// A running gateway. Dropping it closes its port and all of its connections.
 #[derive(Debug)]
 pub struct ReferenceGateway {
@@ -114,9 +127,17 @@ impl ReferenceGateway {
     /// # Errors
     /// The port is taken.
     pub async fn start(config: Config) -> io::Result<Self> {
+        Self::start_with(config, Extras::default()).await
+    }
+
+    /// Starts a gateway that has something beside its provider.
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub async fn start_with(config: Config, extras: Extras) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port)).await?;
         let address = listener.local_addr()?;
-        Ok(Self { address, serving: tokio::spawn(server::serve(listener, Arc::new(config))) })
+        Ok(Self { address, serving: tokio::spawn(server::serve(listener, Arc::new(config), extras)) })
     }
 
     /// Where it listens, e.g. `http://127.0.0.1:40123`.

@@ -21,7 +21,11 @@ use tokio::task::JoinSet;
 
 use super::flow::{Connection, Flow};
 use super::message::{Inbound, Whole, set_length, strip_hop_by_hop};
-use super::{Alteration, Behind, Config, HeadWaits, READY_PATH, translate, upstream};
+use super::telling::Meter;
+use super::{Alteration, Behind, Config, Extras, HeadWaits, READY_PATH, translate, upstream};
+
+/// How long a provider may take to answer when there is another one.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// What all connections of a gateway share.
 struct Shared {
@@ -29,11 +33,12 @@ struct Shared {
     serial: AtomicU64,
     /// How often each body came, by its hash.
     bodies: Mutex<HashMap<[u8; 32], u64>>,
+    extras: Extras,
 }
 
 /// Serves until it is dropped; then every connection ends with it.
-pub(super) async fn serve(listener: TcpListener, config: Arc<Config>) {
-    let shared = Arc::new(Shared { config, serial: AtomicU64::new(0), bodies: Mutex::default() });
+pub(super) async fn serve(listener: TcpListener, config: Arc<Config>, extras: Extras) {
+    let shared = Arc::new(Shared { config, serial: AtomicU64::new(0), bodies: Mutex::default(), extras });
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -71,8 +76,13 @@ impl Shared {
         if request.uri().path() == READY_PATH {
             return whole(Whole::new(200, "text/plain", "ready\n"));
         }
+        let path = request.uri().path();
+        if let Some(answer) = self.extras.telling.as_ref().and_then(|telling| telling.answer(path)) {
+            return whole(answer);
+        }
+        let plain = self.extras.telling.is_none() && self.extras.fallbacks.is_empty();
         let answered = match (&self.config.alteration, self.config.behind) {
-            (None, Behind::Anthropic) => self.pass(request).await,
+            (None, Behind::Anthropic) if plain => self.pass(request).await,
             (alteration, behind) => self.alter(request, alteration.as_deref(), behind).await,
         };
         answered.unwrap_or_else(|e| {
@@ -111,15 +121,63 @@ impl Shared {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let mut inbound = Inbound { head, body, json, serial, repeats };
         strip_hop_by_hop(&mut inbound.head.headers);
-        if let Some(answer) = alteration.request(&mut inbound) {
-            return Ok(self.altered(answer, &inbound, alteration).await);
+        let telling = self.extras.telling.as_ref().filter(|_| inbound.is_inference());
+        let meter = telling.map(|telling| {
+            let credential = format!("{}{}", inbound.header("authorization"), inbound.header("x-api-key"));
+            Meter::begin(telling, inbound.json["model"].as_str().unwrap_or_default(), &credential)
+        });
+        let (answer, provider) = self.answer(&mut inbound, alteration, behind).await?;
+        Ok(self.metered(answer, provider, meter))
+    }
+
+    /// An answer whose end is entered in the books.
+    fn metered(&self, answer: Response<Flow>, provider: usize, mut meter: Option<Meter>) -> Response<Flow> {
+        if let (Some(meter), Some(telling)) = (&mut meter, &self.extras.telling) {
+            let header = |name: &str| answer.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+            let name = telling.providers.get(provider).map_or("", String::as_str);
+            let streamed = header("content-type").starts_with("text/event-stream");
+            meter.head(answer.status().as_u16(), header("request-id"), name, streamed);
         }
-        if behind == Behind::Openai && !alteration.leaves_untranslated(&inbound) {
-            return translate::respond(&self.config.upstream, &inbound, alteration).await;
+        answer.map(|flow| flow.metered(meter))
+    }
+
+    /// The answer to a request, and which of the providers gave it.
+    async fn answer(
+        &self,
+        inbound: &mut Inbound,
+        alteration: &dyn Alteration,
+        behind: Behind,
+    ) -> io::Result<(Response<Flow>, usize)> {
+        if let Some(answer) = alteration.request(inbound) {
+            return Ok((self.altered(answer, inbound, alteration).await, 0));
         }
-        let (answer, connection) =
-            upstream::send(&self.config.upstream, outbound(&inbound), alteration.title_case_headers()).await?;
-        finish(answer, connection, &inbound, alteration).await
+        if behind == Behind::Openai && !alteration.leaves_untranslated(inbound) {
+            return Ok((translate::respond(&self.config.upstream, inbound, alteration).await?, 0));
+        }
+        let (answer, connection, provider) = self.first_good(inbound, alteration.title_case_headers()).await?;
+        Ok((finish(answer, connection, inbound, alteration).await?, provider))
+    }
+
+    /// The first answer of the chain of providers that is no failure, or the last one.
+    async fn first_good(
+        &self,
+        inbound: &Inbound,
+        title_case: bool,
+    ) -> io::Result<(Response<Incoming>, Connection, usize)> {
+        let patience = self.extras.patience.unwrap_or(PATIENCE);
+        let mut upstream = &self.config.upstream;
+        for (at, next) in self.extras.fallbacks.iter().enumerate() {
+            let asked = upstream::send(upstream, outbound(inbound), title_case);
+            if let Ok(Ok((answer, connection))) = tokio::time::timeout(patience, asked).await {
+                let failed = answer.status().is_server_error() || answer.status().as_u16() == 429;
+                if !failed {
+                    return Ok((answer, connection, at));
+                }
+            }
+            upstream = next;
+        }
+        let (answer, connection) = upstream::send(upstream, outbound(inbound), title_case).await?;
+        Ok((answer, connection, self.extras.fallbacks.len()))
     }
 
     /// An answer that the gateway gives itself, with what the alteration makes of its head.

@@ -59,7 +59,23 @@ const FLOORS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("tell", &["report"]),
-    ("go", &["budget", "cell", "cli", "judge_text", "pace", "probes", "run", "selftest", "stand", "world"]),
+    (
+        "go",
+        &[
+            "budget",
+            "cell",
+            "check",
+            "cli",
+            "doctor",
+            "judge_text",
+            "pace",
+            "probes",
+            "run",
+            "selftest",
+            "stand",
+            "world",
+        ],
+    ),
 ];
 
 fn floor_of(module: &str) -> usize {

@@ -6,10 +6,12 @@
     reason = "a test's helpers fail like the test itself"
 )]
 
+mod check;
 mod cli;
 mod client;
 mod compare;
 mod config;
+mod doctor;
 mod faults;
 mod floors;
 mod gateway;

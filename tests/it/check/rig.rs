@@ -1,0 +1,147 @@
+//! A gateway between the checks and the scripted provider, all in this process.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ccsmoke::check::{CheckReport, Choice, Rig, Row, run};
+use ccsmoke::config::{Audit, Checks, Counter, Fallback, Metrics, Price};
+use ccsmoke::evidence::{TargetFacts, TargetKind};
+use ccsmoke::provider::{Keys, Provider, ProviderConfig};
+use ccsmoke::redact::Redactor;
+use ccsmoke::reference::telling::{self, Flaw, Telling};
+use ccsmoke::reference::{Alteration, Behind, Config, Extras, ReferenceGateway};
+use ccsmoke::secret::Secret;
+use ccsmoke::stand::Entry;
+use ccsmoke::tap::{Access, Tap, TapConfig, Upstream};
+use tokio_util::sync::CancellationToken;
+
+/// The client's credential.
+pub(super) const KEY: &str = "sk-the-clients-own-key";
+
+/// What a gateway's books charge.
+const PRICE: Price = Price { input: 3_000_000, output: 15_000_000, cache_read: 300_000, cache_write: 3_750_000 };
+
+/// Something that runs as long as it is held, with its base URL.
+pub(super) type Running = (Box<dyn Send>, String);
+
+/// Starts a gateway in front of that base URL.
+pub(super) type Start = Box<dyn FnOnce(String) -> Pin<Box<dyn Future<Output = Running>>>>;
+
+/// The reference gateway, with this alteration.
+pub(super) fn gateway(alteration: Option<Arc<dyn Alteration>>) -> Start {
+    let telling = Telling::new(vec!["one".into(), "two".into()], PRICE, None);
+    reference(alteration, telling, true)
+}
+
+/// The reference gateway, telling of itself in this wrong way.
+pub(super) fn flawed(flaw: Flaw) -> Start {
+    reference(None, Telling::new(vec!["one".into(), "two".into()], PRICE, Some(flaw)), true)
+}
+
+/// The reference gateway without a second provider.
+pub(super) fn alone() -> Start {
+    reference(None, Telling::new(vec!["one".into()], PRICE, None), false)
+}
+
+fn reference(alteration: Option<Arc<dyn Alteration>>, telling: Telling, falls_back: bool) -> Start {
+    Box::new(move |base_url| {
+        Box::pin(async move {
+            let upstream = Upstream::parse(&base_url, None).unwrap();
+            let fallbacks = if falls_back { vec![upstream.clone()] } else { Vec::new() };
+            let config = Config { port: 0, upstream, behind: Behind::Anthropic, alteration };
+            let patience = Some(Duration::from_millis(700));
+            let extras = Extras { telling: Some(Arc::new(telling)), fallbacks, patience };
+            let gateway = ReferenceGateway::start_with(config, extras).await.unwrap();
+            let base_url = gateway.base_url();
+            (Box::new(gateway) as Box<dyn Send>, base_url)
+        })
+    })
+}
+
+/// What the profile of such a gateway says.
+pub(super) fn settings() -> Checks {
+    let counters = [
+        (Counter::Requests, "/requests"),
+        (Counter::ModelRequests, "/models/{model}"),
+        (Counter::ProviderRequests, "/providers/one"),
+        (Counter::InputTokens, "/tokens/input_tokens"),
+        (Counter::OutputTokens, "/tokens/output_tokens"),
+        (Counter::CacheReadTokens, "/tokens/cache_read_input_tokens"),
+        (Counter::CacheWriteTokens, "/tokens/cache_creation_input_tokens"),
+        (Counter::Cost, "/cost_usd"),
+    ];
+    Checks {
+        health: Some(telling::HEALTH_PATH.to_owned()),
+        metrics: Some(Metrics {
+            path: telling::METRICS_PATH.to_owned(),
+            counters: counters.map(|(counter, name)| (counter, name.to_owned())).into(),
+            average_latency: Some("/average_latency_ms".to_owned()),
+            newest: Some("/newest".to_owned()),
+            newest_provider: Some("/provider".to_owned()),
+        }),
+        audit: Some(Audit {
+            path: telling::AUDIT_PATH.to_owned(),
+            entries: "/entries".to_owned(),
+            id: "/id".to_owned(),
+            status: Some("/status".to_owned()),
+        }),
+        fallback: Some(Fallback { answers: Some("two".to_owned()) }),
+        prices: [("claude-sonnet-5-5".to_owned(), PRICE)].into(),
+        ..Checks::default()
+    }
+}
+
+/// A running gateway with what stands around it.
+pub(super) struct Rigged {
+    entry: Arc<Entry>,
+    pub(super) settings: Checks,
+    _gateway: Box<dyn Send>,
+}
+
+impl Rigged {
+    pub(super) async fn start(gateway: Start) -> Self {
+        let config = ProviderConfig { keys: Keys::Any, ..ProviderConfig::default() };
+        let provider = Arc::new(Provider::start(config).await.unwrap());
+        let started = Instant::now();
+        let upstream = Upstream::parse(&provider.base_url(), None).unwrap();
+        let mut config = TapConfig::new(upstream, Access::Anyone, started);
+        config.max_requests = u32::MAX;
+        let tap = Tap::start(config).await.unwrap();
+        let (gateway, base_url) = gateway(tap.base_url()).await;
+        let upstream = Upstream::parse(&base_url, None).unwrap();
+        let entry = Entry::between(upstream, Some(Secret::new(KEY)), provider, tap, started);
+        Self { entry: Arc::new(entry), settings: settings(), _gateway: gateway }
+    }
+
+    /// Makes these checks, or all, but not those.
+    pub(super) async fn check(&self, only: &[&str], skip: &[&str]) -> CheckReport {
+        let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let choice = Choice { only: texts(only), skip: texts(skip), ..Choice::default() };
+        let rig = rig(Arc::clone(&self.entry), TargetKind::Gateway, self.settings.clone());
+        run(rig, &choice, &CancellationToken::new(), &mut |_| {}).await
+    }
+
+    /// Makes one check.
+    pub(super) async fn one(&self, id: &str) -> Row {
+        self.check(&[id], &[]).await.checks.remove(0)
+    }
+}
+
+/// The rig of a target that is given.
+pub(super) fn rig(entry: Arc<Entry>, kind: TargetKind, settings: Checks) -> Rig {
+    Rig {
+        target: TargetFacts { name: "test".to_owned(), kind, rewrites: Vec::new() },
+        gateway_version: None,
+        model: "claude-sonnet-5-5".to_owned(),
+        models: vec!["claude-sonnet-5-5".to_owned()],
+        upstream: entry.upstream.clone(),
+        credential: entry.credential.clone(),
+        settings,
+        entry,
+        deadline: Duration::from_secs(5),
+        slow_deadline: Duration::from_secs(30),
+        redactor: Arc::new(Redactor::new([]).unwrap()),
+        began: Instant::now(),
+    }
+}

@@ -1,0 +1,137 @@
+//! `ccsmoke doctor`: wrong clients get different, correct diagnoses, and nothing of them is left.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{ccsmoke, output, stderr, stdout};
+
+/// A `claude` that is this shell script, in a folder of its own.
+fn script(text: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("claude");
+    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+/// The doctor with no environment of the caller's own.
+fn doctor(path: &Path) -> Command {
+    let mut command = ccsmoke();
+    let nowhere = tempfile::tempdir().unwrap();
+    command.env_clear().env("PATH", format!("{}:/usr/bin:/bin", path.display())).env("HOME", nowhere.path());
+    command.args(["doctor", "--timeout", "3", "--format", "json"]);
+    command
+}
+
+/// The report with the exit code.
+fn said(command: &mut Command) -> (Value, i32) {
+    let out = output(command);
+    let report = serde_json::from_str(&stdout(&out)).unwrap_or_else(|e| panic!("{e}: {}", stderr(&out)));
+    (report, out.status.code().unwrap())
+}
+
+fn problems(report: &Value) -> String {
+    let problems = report["problems"].as_array().unwrap();
+    problems.iter().map(|p| format!("{} → {}\n", p["what"].as_str().unwrap(), p["to_do"].as_str().unwrap())).collect()
+}
+
+fn outcome<'a>(report: &'a Value, id: &str) -> &'a str {
+    let ways = report["ways"].as_array().unwrap();
+    ways.iter().find(|way| way["id"] == id).map_or("", |way| way["outcome"].as_str().unwrap())
+}
+
+/// A client that behaves: it asks for nothing, and answers with what the prompt wants, whatever it is.
+const GOOD: &str = r#"[ "$1" = --version ] && { echo "2.1.329 (Claude Code)"; exit 0; }
+for last; do :; done
+echo "$last""#;
+
+#[test]
+fn a_machine_without_a_client_is_told_how_to_get_one() {
+    let empty = tempfile::tempdir().unwrap();
+    let (report, code) = said(&mut doctor(empty.path()));
+    assert_eq!((code, &report["works"]), (1, &Value::Bool(false)));
+    assert!(problems(&report).contains("there is no `claude`"), "{}", problems(&report));
+}
+
+#[test]
+fn a_client_that_hangs_is_named_and_nothing_of_it_is_left() {
+    let folder = script("exec sleep 987654");
+    let (report, code) = said(&mut doctor(folder.path()));
+    assert_eq!((code, outcome(&report, "version"), outcome(&report, "pipes")), (1, "hangs", "skipped"));
+    assert!(problems(&report).contains("it hangs whatever it is asked"), "{}", problems(&report));
+    let left = Command::new("ps").args(["-eo", "args"]).output().unwrap();
+    assert!(!stdout(&left).contains("sleep 987654"));
+}
+
+#[test]
+fn another_program_of_that_name_is_told_by_what_it_prints() {
+    let folder = script("echo hello from something else");
+    let (report, code) = said(&mut doctor(folder.path()));
+    assert_eq!(code, 1);
+    assert!(problems(&report).contains("it printed \"hello from something else\""), "{}", problems(&report));
+}
+
+#[test]
+fn a_client_that_needs_a_terminal_works_at_a_real_one_only() {
+    let folder =
+        script(&format!("[ -t 0 ] || {{ echo 'stdin is not a terminal' >&2; exit 1; }}\ntty > /dev/tty\n{GOOD}"));
+    let (report, code) = said(&mut doctor(folder.path()));
+    assert_eq!((code, outcome(&report, "pipes"), outcome(&report, "terminal")), (1, "fails", "works"), "{report:#}");
+    assert!(problems(&report).contains("needs a terminal"), "{}", problems(&report));
+}
+
+#[test]
+fn a_client_that_reads_its_input_to_the_end_hangs_only_where_that_stays_open() {
+    let folder = script(&format!("[ \"$1\" = --version ] || {{ [ -t 0 ] || cat > /dev/null; }}\n{GOOD}"));
+    let (report, code) = said(&mut doctor(folder.path()));
+    assert_eq!((code, outcome(&report, "pipes"), outcome(&report, "open-input")), (0, "works", "hangs"), "{report:#}");
+    assert!(problems(&report).contains("close standard input"), "{}", problems(&report));
+}
+
+#[test]
+fn a_session_without_a_terminal_is_one() {
+    let folder = script(&format!(
+        "( : < /dev/tty ) 2>/dev/null && tty=yes || tty=no\n[ $(ps -o sid= -p $$) -eq $$ ] && own=yes || own=no\n[ \"$1\" = --version ] || echo \"own $own tty $tty\" >&2\n{GOOD}"
+    ));
+    let (report, _) = said(&mut doctor(folder.path()));
+    let printed = |id: &str| {
+        let ways = report["ways"].as_array().unwrap();
+        ways.iter().find(|way| way["id"] == id).unwrap()["printed"].as_str().unwrap().to_owned()
+    };
+    assert!(printed("session").contains("own yes tty no"), "{}", printed("session"));
+    assert!(printed("terminal").contains("own yes tty yes"), "{}", printed("terminal"));
+}
+
+#[test]
+fn a_prefix_is_put_in_front_with_the_environment_that_the_client_needs() {
+    let folder = script(&format!("[ \"$1\" = --version ] || [ -n \"$ANTHROPIC_BASE_URL\" ] || exit 3\n{GOOD}"));
+    let (report, code) = said(doctor(folder.path()).args(["--via", "env INSIDE=1"]));
+    assert_eq!((code, outcome(&report, "via"), outcome(&report, "via-terminal")), (0, "works", "works"), "{report:#}");
+}
+
+#[test]
+fn what_breaks_a_client_in_the_environment_is_named_and_no_value_is_shown() {
+    let folder = script(GOOD);
+    let mut command = doctor(folder.path());
+    command.env("ANTHROPIC_BASE_URL", "http://hidden.test/v1").env("ANTHROPIC_MODEL", "hidden-model");
+    command.env("HTTPS_PROXY", "http://hidden.test:3128").env("CLAUDE_CODE_USE_BEDROCK", "1");
+    let settings = tempfile::tempdir().unwrap();
+    let text = r#"{"env": {"ANTHROPIC_BASE_URL": "http://hidden.test"}}"#;
+    std::fs::write(settings.path().join("settings.json"), text).unwrap();
+    command.env("CLAUDE_CONFIG_DIR", settings.path());
+    let (report, code) = said(&mut command);
+    assert_eq!(code, 0, "what is set for others does not reach the examined client: {report:#}");
+    let told = problems(&report);
+    for words in
+        ["no credential", "/v1", "ANTHROPIC_MODEL", "NO_PROXY", "BEDROCK", "settings.json sets ANTHROPIC_BASE_URL"]
+    {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert!(!report.to_string().contains("hidden"), "{report:#}");
+    let (report, _) =
+        said(doctor(folder.path()).env("ANTHROPIC_API_KEY", "sk-hidden-1").env("ANTHROPIC_AUTH_TOKEN", "sk-hidden-2"));
+    assert!(problems(&report).contains("both set"), "{}", problems(&report));
+}
