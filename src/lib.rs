@@ -51,6 +51,7 @@ pub mod report;
 pub mod cell;
 pub mod cli;
 pub mod judge_text;
+pub mod load;
 pub mod probes;
 pub mod run;
 pub mod stand;

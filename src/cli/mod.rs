@@ -2,7 +2,10 @@
 
 pub mod init;
 pub mod judge;
+pub mod load;
+mod load_dashboard;
 pub mod progress;
+pub mod replay;
 pub mod run;
 
 use std::borrow::Cow;
@@ -30,6 +33,22 @@ pub enum Exit {
     Usage = 2,
     /// Nothing could be judged, or nothing ran.
     Nothing = 3,
+    /// A threshold of a load was missed.
+    LoadBroken = 10,
+    /// Answers to a load came with status 200 and are wrong.
+    LoadProtocol = 11,
+    /// ccsmoke itself was the limit of a load, or its plan was not sent.
+    LoadInvalid = 12,
+    /// The target of a load could not be reached.
+    Unreachable = 13,
+    /// Shards of a load are missing.
+    LoadPartial = 14,
+    /// Nothing of a load broke, and a threshold had too few samples.
+    LoadUndecided = 15,
+    /// What k6 says when a threshold was missed.
+    K6Thresholds = 99,
+    /// What k6 says when a run was aborted.
+    K6Aborted = 107,
     /// The run was interrupted; the report holds what was done.
     Interrupted = 130,
 }
@@ -69,6 +88,12 @@ enum Command {
     Judge(judge::JudgeArgs),
     /// Say what a finding's code means
     Explain(ExplainArgs),
+    /// Drive a declared load at a gateway or provider and judge it by thresholds
+    #[command(after_help = load::EXIT_CODES)]
+    Load(Box<load::LoadArgs>),
+    /// Replay conversations against a gateway or provider
+    #[command(after_help = load::EXIT_CODES)]
+    Replay(Box<replay::ReplayArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -176,6 +201,8 @@ pub fn main(world: &World) -> ExitCode {
         Command::Probes(args) => probes(&args, world),
         Command::Judge(args) => judge::main(&args, world),
         Command::Explain(args) => explain_code(&args),
+        Command::Load(args) => load::main(&args, world),
+        Command::Replay(args) => replay::main(&args, world),
     };
     match done {
         Ok(exit) => exit.into(),

@@ -57,6 +57,7 @@ pub(super) struct Layer {
     client_env: BTreeMap<String, Spanned<String>>,
     rewrites: Option<Vec<Spanned<String>>>,
     max_in_flight: Option<Spanned<u32>>,
+    allow_load: Option<bool>,
     version: Option<Spanned<Vec<Spanned<String>>>>,
     search: Option<Vec<Spanned<String>>>,
     #[serde(default)]
@@ -152,6 +153,8 @@ impl Layer {
             client_env: base.client_env,
             rewrites: self.rewrites.or(base.rewrites),
             max_in_flight: self.max_in_flight.or(base.max_in_flight),
+            // Not from the profile: whoever names the address says whether it may be loaded.
+            allow_load: self.allow_load,
             version: self.version.or(base.version),
             search: self.search.or(base.search),
             env: base.env,
@@ -363,6 +366,7 @@ impl Layer {
             client_env: table(self.client_env),
             rewrites: self.rewrites.iter().flatten().filter_map(|r| r.get_ref().parse().ok()).collect(),
             max_in_flight: self.max_in_flight.map(Spanned::into_inner),
+            allow_load: self.allow_load.unwrap_or(false),
             version: texts(self.version.map(Spanned::into_inner)),
             search: texts(self.search),
             models: self.models.map_or_else(|| vec![DEFAULT_MODEL.to_owned()], |list| texts(Some(list.into_inner()))),

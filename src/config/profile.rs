@@ -43,6 +43,8 @@ pub struct Profile {
     pub rewrites: BTreeSet<Rewrite>,
     /// How many cells may be at it at once.
     pub max_in_flight: Option<u32>,
+    /// Whether `ccsmoke load` may be aimed at it although it is not on this machine.
+    pub allow_load: bool,
     /// The program with arguments whose first line of output tells its version; empty for none.
     pub version: Vec<String>,
     /// Folders in front of `PATH` where programs are looked up.
@@ -147,6 +149,7 @@ impl Profile {
             client_env: BTreeMap::new(),
             rewrites: BTreeSet::new(),
             max_in_flight: None,
+            allow_load: false,
             version: Vec::new(),
             search: Vec::new(),
             models: vec![crate::model::DEFAULT_MODEL.to_owned()],

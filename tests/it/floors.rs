@@ -45,7 +45,7 @@ const FLOORS: [(&str, &[&str]); 5] = [
         &["client", "gateway", "launch", "log_delta", "process", "provider", "secret", "tap", "target", "workspace"],
     ),
     ("tell", &["report"]),
-    ("go", &["cell", "cli", "judge_text", "probes", "run", "stand", "world"]),
+    ("go", &["cell", "cli", "judge_text", "load", "probes", "run", "stand", "world"]),
 ];
 
 fn floor_of(module: &str) -> usize {
