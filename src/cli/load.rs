@@ -1,6 +1,7 @@
 //! `ccsmoke load`: everything is checked before anything is sent; then the suite runs, and the report is told of. And what belongs to
 //! it: merging shards, the schema of suite files, a source of answers to measure against.
 
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::load::face::stamp::now;
 use crate::load::judge::{State, Verdict};
 use crate::load::plan::Shard;
 use crate::load::quantity::Time;
-use crate::load::report::{Header, LoadReport, junit, markdown, merge, terminal};
+use crate::load::report::{Header, LoadReport, html, junit, markdown, merge, terminal};
 use crate::load::run;
 use crate::load::scenario::file::SuiteFile;
 use crate::load::scenario::{Adjust, Api, Suite, source};
@@ -81,7 +82,7 @@ enum LoadCommand {
 /// Where requests go.
 #[derive(Debug, Args)]
 pub(super) struct AimArgs {
-    /// The base URL, without /v1: loopback only, unless a target of the configuration has it with allow_load = true
+    /// The base URL, without /v1: loopback only, unless a target of the configuration has it with `allow_load = true`
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<String>,
     /// The target of the configuration that is aimed at; it must run already
@@ -141,7 +142,7 @@ pub(super) struct OutArgs {
     /// The folder of reports
     #[arg(long, value_name = "DIR", default_value = "results")]
     results: PathBuf,
-    /// Write the thresholds as JUnit XML
+    /// Write the thresholds as `JUnit` XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// Write a summary in Markdown
@@ -307,7 +308,7 @@ fn list() -> Result<Exit, Failure> {
     for name in source::built_in_names() {
         let suite = Suite::named(name, Path::new(""), &Adjust::default(), &|_| None).map_err(Failure::usage)?;
         let scenarios: Vec<&str> = suite.scenarios.iter().map(|s| s.name.as_str()).collect();
-        out.push_str(&format!("{name:<8} {}: {}\n", suite.title, scenarios.join(", ")));
+        let _ = writeln!(out, "{name:<8} {}: {}", suite.title, scenarios.join(", "));
     }
     to_stdout(&out)?;
     Ok(Exit::Good)
@@ -319,12 +320,8 @@ fn plan(suites: &[Suite]) -> Result<Exit, Failure> {
         for (scenario, planned) in suite.scenarios.iter().zip(run::planned(suite)) {
             let requests = planned.map_or_else(|| "as many as are answered".to_owned(), |n| format!("{n} requests"));
             let lasts = Time(scenario.load.duration());
-            out.push_str(&format!(
-                "{}/{}: {requests} in {lasts}; {}\n",
-                suite.name,
-                scenario.name,
-                scenario.load.words()
-            ));
+            let words = scenario.load.words();
+            let _ = writeln!(out, "{}/{}: {requests} in {lasts}; {words}", suite.name, scenario.name);
         }
     }
     to_stdout(&out)?;
@@ -401,7 +398,7 @@ async fn interrupted(shared: Arc<Shared>) {
 }
 
 /// When to begin, on the host's monotonic clock.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the casts saturate")]
+#[expect(clippy::cast_possible_truncation, reason = "the cast saturates")]
 fn start(epoch_seconds: f64) -> Result<u64, Failure> {
     let wall = Timestamp::now().as_nanosecond();
     let at = (epoch_seconds * 1e9) as i128;
@@ -489,6 +486,8 @@ fn tell(report: &LoadReport, out: &OutArgs, world: &World) -> Result<Exit, Failu
     let json = out.results.join(format!("{stem}.json"));
     let failed = |e: StoreError| Failure::usage(e);
     write_json(&json, report).map_err(failed)?;
+    let page = html::render(report).map_err(Failure::nothing)?;
+    write_whole(&json.with_extension("html"), page.as_bytes()).map_err(failed)?;
     if let Some(path) = &out.junit {
         let xml = junit::render(report).map_err(Failure::nothing)?;
         write_whole(path, xml.as_bytes()).map_err(failed)?;

@@ -1,6 +1,7 @@
 //! What a person sees while a load goes on, at standard error: a few lines that are drawn again on a terminal, a line every ten seconds
 //! elsewhere.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -17,7 +18,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// The dashboard.
 pub(super) struct Dashboard {
     bar: Option<ProgressBar>,
-    last_line: Duration,
+    last_line: Option<Duration>,
     last: (Duration, u64),
 }
 
@@ -28,7 +29,7 @@ impl Dashboard {
             bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
             bar
         });
-        Self { bar, last_line: Duration::ZERO, last: (Duration::ZERO, 0) }
+        Self { bar, last_line: None, last: (Duration::ZERO, 0) }
     }
 
     pub(super) fn show(&mut self, glance: &Glance) {
@@ -53,16 +54,16 @@ impl Dashboard {
         if let Some(bar) = &self.bar {
             for (name, times) in [("e2e", &glance.e2e), ("ttft", &glance.ttft)] {
                 if times.count() > 0 {
-                    text.push_str(&format!("\n         {name:<5} {}", percentiles(times)));
+                    let _ = write!(text, "\n         {name:<5} {}", percentiles(times));
                 }
             }
             for risk in &glance.at_risk {
-                text.push_str(&format!("\n         at risk: {}", printable(risk)));
+                let _ = write!(text, "\n         at risk: {}", printable(risk));
             }
             bar.set_message(text);
             bar.tick();
-        } else if glance.elapsed >= self.last_line + LINE_EVERY {
-            self.last_line = glance.elapsed;
+        } else if self.last_line.is_none_or(|last| glance.elapsed >= last + LINE_EVERY) {
+            self.last_line = Some(glance.elapsed);
             to_stderr(&(text + "\n"));
         }
     }

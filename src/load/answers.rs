@@ -155,7 +155,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     let api = if head.uri.path().ends_with("/messages") { Api::AnthropicMessages } else { Api::OpenaiChat };
     let number = shared.served.fetch_add(1, Ordering::Relaxed);
     let Manner { first, pieces, gap, fault, every } = shared.manner.clone();
-    let fault = if number % every.max(1) == 0 { fault } else { Fault::None };
+    let fault = if number.is_multiple_of(every.max(1)) { fault } else { Fault::None };
     let mut due = Instant::now() + first;
     match fault {
         Fault::Status(status) => {

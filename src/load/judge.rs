@@ -249,7 +249,9 @@ fn invalid(records: &[ScenarioRecord], circumstances: &Circumstances) -> Vec<Str
 /// The counts of all scenarios.
 pub fn total(records: &[ScenarioRecord]) -> Counters {
     let mut all = View::default();
-    records.iter().for_each(|r| all.add(&View { counters: r.all().counters, ..View::default() }));
+    for record in records {
+        all.counters.add(&record.all().counters);
+    }
     all.counters
 }
 
@@ -285,7 +287,7 @@ pub fn check(
         (Bound::BaselineTimes(factor), Some(former)) => former.value * factor,
         (Bound::BaselinePlus(more), Some(former)) => former.value + more,
         (_, None) => {
-            judged.remark = "there is no baseline with enough samples; give one with --baseline".to_owned();
+            judged.remark.push_str("there is no baseline with enough samples; give one with --baseline");
             return judged;
         }
     };
@@ -432,8 +434,12 @@ mod tests {
             let failure = failure.map(|f| (f, "why".to_owned()));
             recorder.take(&Sample { end: millis * 1_000_000, failure, ..Sample::default() });
         };
-        latencies.iter().for_each(|(millis, n)| (0..*n).for_each(|_| take(*millis, None)));
-        failures.iter().for_each(|(failure, n)| (0..*n).for_each(|_| take(1, Some(*failure))));
+        for (millis, n) in latencies {
+            (0..*n).for_each(|_| take(*millis, None));
+        }
+        for (failure, n) in failures {
+            (0..*n).for_each(|_| take(1, Some(*failure)));
+        }
         recorder.record
     }
 
@@ -449,11 +455,11 @@ mod tests {
     fn a_missed_threshold_is_broken_and_one_with_too_few_samples_is_undecided() {
         let none = Circumstances::default();
         let p95 = read("e2e", "p95 < 1s");
-        assert_eq!(verdict(&record(&[(100, 1000)], &[]), &[p95.clone()], &none).verdict, Verdict::Held);
-        let slow = verdict(&record(&[(100, 900), (3000, 100)], &[]), &[p95.clone()], &none);
+        assert_eq!(verdict(&record(&[(100, 1000)], &[]), std::slice::from_ref(&p95), &none).verdict, Verdict::Held);
+        let slow = verdict(&record(&[(100, 900), (3000, 100)], &[]), std::slice::from_ref(&p95), &none);
         assert_eq!(slow.verdict, Verdict::Broken);
         assert!(slow.reasons[0].starts_with("e2e: 3 s is not p95 < 1 s"), "{:?}", slow.reasons);
-        assert_eq!(verdict(&record(&[(100, 50)], &[]), &[p95.clone()], &none).verdict, Verdict::Undecided);
+        assert_eq!(verdict(&record(&[(100, 50)], &[]), std::slice::from_ref(&p95), &none).verdict, Verdict::Undecided);
         let few = Threshold { min_n: Some(20), ..p95 };
         assert_eq!(verdict(&record(&[(100, 50)], &[]), &[few], &none).verdict, Verdict::Held);
     }
@@ -473,7 +479,7 @@ mod tests {
         }
         let tolerant = read("errors", "rate < 5%");
         let wrong = record(&[(10, 99)], &[(Failure::Protocol, 1)]);
-        assert_eq!(verdict(&wrong, &[tolerant.clone()], &none).verdict, Verdict::Protocol);
+        assert_eq!(verdict(&wrong, std::slice::from_ref(&tolerant), &none).verdict, Verdict::Protocol);
         let protocol = read("protocol", "count < 2");
         assert_eq!(verdict(&wrong, &[tolerant, protocol], &none).verdict, Verdict::Held);
     }
@@ -509,8 +515,12 @@ mod tests {
         let none = Circumstances::default();
         let threshold = read("e2e", "p95 < baseline*1.1");
         let of = |run: &ScenarioRecord, base: &ScenarioRecord| {
-            let judged =
-                judge(std::slice::from_ref(run), &[threshold.clone()], &none, Some(std::slice::from_ref(base)));
+            let judged = judge(
+                std::slice::from_ref(run),
+                std::slice::from_ref(&threshold),
+                &none,
+                Some(std::slice::from_ref(base)),
+            );
             judged.thresholds[0].state
         };
         let base = record(&[(100, 950), (200, 50)], &[]);

@@ -64,8 +64,8 @@ impl fmt::Display for Time {
         let micros = self.0.as_micros();
         match micros {
             0 => f.write_str("0s"),
-            _ if micros % 1000 != 0 => write!(f, "{micros}us"),
-            _ if micros % 1_000_000 != 0 => write!(f, "{}ms", micros / 1000),
+            _ if !micros.is_multiple_of(1000) => write!(f, "{micros}us"),
+            _ if !micros.is_multiple_of(1_000_000) => write!(f, "{}ms", micros / 1000),
             _ => {
                 let seconds = micros / 1_000_000;
                 let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];

@@ -14,6 +14,7 @@ mod floors;
 mod gateway;
 #[cfg(feature = "live")]
 mod live;
+mod load;
 mod probe_files;
 mod process;
 mod provider;

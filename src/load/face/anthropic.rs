@@ -56,6 +56,7 @@ struct Start {
 }
 
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the API")]
 struct Usage {
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,

@@ -64,6 +64,7 @@ struct Function {
 }
 
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the API")]
 struct Usage {
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,

@@ -97,6 +97,7 @@ impl Metric {
     }
 
     /// The same time counted from the plan, where there is one.
+    #[must_use]
     pub fn from_plan(self) -> Self {
         match self {
             Self::E2e => Self::E2eFromPlan,

@@ -22,6 +22,9 @@ pub const LATE: Duration = Duration::from_millis(50);
 const SLICES: u64 = 360;
 const TICKS: u64 = 3600;
 
+/// A second, in microseconds.
+const SECOND: u64 = 1_000_000;
+
 /// What came of one request of the plan. Times are nanoseconds since the scenario began.
 #[derive(Debug, Clone, Default)]
 pub struct Sample {
@@ -336,7 +339,9 @@ impl Counters {
             (&mut self.tokens_out, other.tokens_out),
             (&mut self.estimated, other.estimated),
         ];
-        pairs.into_iter().for_each(|(mine, theirs)| *mine += theirs);
+        for (mine, theirs) in pairs {
+            *mine += theirs;
+        }
     }
 }
 
@@ -375,7 +380,6 @@ impl ScenarioRecord {
             }
             width
         };
-        const SECOND: u64 = 1_000_000;
         // A short run is drawn in seconds; ten of them would be a chart of one column.
         let slice = if planned_us <= 120 * SECOND { SECOND } else { width(10 * SECOND, SLICES) };
         Self {
@@ -500,7 +504,9 @@ impl Recorder {
             for (metric, micros) in [(Metric::Itl, &sample.gaps), (Metric::GwChunkDelay, &sample.delays)] {
                 if !micros.is_empty() {
                     let histogram = view.times.entry(metric).or_default();
-                    micros.iter().for_each(|gap| histogram.record(u64::from(*gap)));
+                    for gap in micros {
+                        histogram.record(u64::from(*gap));
+                    }
                 }
             }
         }
@@ -509,9 +515,14 @@ impl Recorder {
             let metric = if record.open { metric.from_plan() } else { metric };
             times.iter().find(|(known, _)| *known == metric).map(|(_, nanos)| nanos / 1000)
         };
-        of(Metric::E2e).into_iter().for_each(|time| slice.e2e.record(time));
-        of(Metric::Ttft).into_iter().for_each(|time| slice.ttft.record(time));
-        sample.gaps.iter().for_each(|gap| slice.itl.record(u64::from(*gap)));
+        for (metric, into) in [(Metric::E2e, &mut slice.e2e), (Metric::Ttft, &mut slice.ttft)] {
+            if let Some(time) = of(metric) {
+                into.record(time);
+            }
+        }
+        for gap in &sample.gaps {
+            slice.itl.record(u64::from(*gap));
+        }
 
         let tick = record.tick_us.max(1) * 1000;
         record.ticks.entry(sample.start / tick).or_default().sent += 1;
@@ -540,7 +551,7 @@ fn counters(sample: &Sample, good: bool, stall_us: u32) -> Counters {
         sent: 1,
         ok: u64::from(ok),
         failed: u64::from(failed),
-        late: u64::from(sample.start.saturating_sub(sample.due) > LATE.as_nanos() as u64),
+        late: u64::from(Duration::from_nanos(sample.start.saturating_sub(sample.due)) > LATE),
         interrupted: u64::from(sample.interrupted),
         good: u64::from(good),
         retries: sample.retried.len() as u64,
@@ -590,9 +601,8 @@ fn times(sample: &Sample) -> Vec<(Metric, u64)> {
             times.push((Metric::GwE2eAdded, last.saturating_sub(marks.start + took_last)));
         }
     }
-    if sample.tokens.output > 0 {
-        times.push((Metric::NormLatency, sample.end.saturating_sub(sample.start) / sample.tokens.output));
-    }
+    let whole = sample.end.saturating_sub(sample.start);
+    times.extend(whole.checked_div(sample.tokens.output).map(|time| (Metric::NormLatency, time)));
     times
 }
 
@@ -673,6 +683,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
         #[test]
         fn the_shards_of_a_run_merged_are_the_run_bit_for_bit(
             samples in prop::collection::vec(sample(), 0..150), shards in 1_u64..6,

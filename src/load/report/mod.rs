@@ -1,8 +1,10 @@
 //! The load report: the one JSON value, histograms inside, that every other output is made from and that shards are merged by.
 
+pub mod html;
 pub mod junit;
 pub mod markdown;
 pub mod merge;
+mod plots;
 
 pub mod terminal;
 

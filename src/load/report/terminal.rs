@@ -48,7 +48,7 @@ pub fn render(report: &LoadReport, colours: Colours) -> String {
 fn scenario(out: &mut String, report: &LoadReport, record: &ScenarioRecord, load: &str, colours: Colours) {
     let all = record.all();
     let counters = &all.counters;
-    let bad = Style::new().red().bold().force_styling(colours == Colours::On);
+    let alarm = Style::new().red().bold().force_styling(colours == Colours::On);
     let _ = writeln!(out, "\n{} ({load})", printable(&record.name));
     let mut line = format!("  planned {}  sent {}  ok {}", record.planned, counters.sent, counters.ok);
     for (what, count) in [
@@ -61,8 +61,8 @@ fn scenario(out: &mut String, report: &LoadReport, record: &ScenarioRecord, load
     ] {
         if count > 0 {
             let text = format!("{what} {count}");
-            let loud = matches!(what, "failed" | "dropped");
-            let _ = write!(line, "  {}", if loud { bad.apply_to(text).to_string() } else { text });
+            let alarming = matches!(what, "failed" | "dropped");
+            let _ = write!(line, "  {}", if alarming { alarm.apply_to(text).to_string() } else { text });
         }
     }
     let _ = writeln!(out, "{line}");
@@ -98,7 +98,7 @@ fn scenario(out: &mut String, report: &LoadReport, record: &ScenarioRecord, load
     }
     for (failure, examples) in &record.examples {
         let count = all.failures.get(failure).copied().unwrap_or(0);
-        let _ = writeln!(out, "  {}", bad.apply_to(format!("{} × {count}", failure.name())));
+        let _ = writeln!(out, "  {}", alarm.apply_to(format!("{} × {count}", failure.name())));
         for (index, words) in examples.0.iter().take(EXAMPLES) {
             let _ = writeln!(out, "    request {index}: {}", printable(words));
         }

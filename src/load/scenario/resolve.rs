@@ -151,15 +151,12 @@ impl Resolver<'_> {
 
     fn target(&self, file: TargetFile) -> Result<Target, FileError> {
         let from_env = file.url_env.as_ref().and_then(|name| Some((name, (self.variable)(name)?)));
-        let url = match from_env {
-            Some((name, url)) => {
-                base_url(&url).map_err(|e| FileError::whole(self.path, format!("the variable {name}: {e}")))?;
-                url
-            }
-            None => {
-                base_url(file.url.get_ref()).map_err(|e| self.at(file.url.span(), e))?;
-                file.url.into_inner()
-            }
+        let url = if let Some((name, url)) = from_env {
+            base_url(&url).map_err(|e| FileError::whole(self.path, format!("the variable {name}: {e}")))?;
+            url
+        } else {
+            base_url(file.url.get_ref()).map_err(|e| self.at(file.url.span(), e))?;
+            file.url.into_inner()
         };
         let replaced = file.tokens_env.iter().find_map(|name| (self.variable)(name).filter(|v| !v.trim().is_empty()));
         let tokens = match replaced {
@@ -258,7 +255,7 @@ impl Resolver<'_> {
             model: file.model,
             temperature: file.temperature.map(|r| (r.min, r.max)),
             max_tokens: file.max_tokens,
-            retry: file.retry.map(|r| self.retry(r)).transpose()?,
+            retry: file.retry.as_ref().map(|r| self.retry(r)).transpose()?,
             converse,
             requests,
         })
@@ -386,7 +383,7 @@ impl Resolver<'_> {
         })
     }
 
-    fn retry(&self, file: RetryFile) -> Result<Retry, FileError> {
+    fn retry(&self, file: &RetryFile) -> Result<Retry, FileError> {
         let mut on = Vec::new();
         for kind in &file.on {
             let failure = Failure::named(kind.get_ref());
