@@ -101,8 +101,9 @@ impl Asked<'_> {
         if wrong.is_empty() {
             return;
         }
-        // A stream without its end is cut, whatever else is missing with the end.
-        if self.stream && wrong.has(Flaw::EndMarker) && !tried.reading.ended && wrong.has(Flaw::FinishReason) {
+        // A stream without its end is cut, whatever else is missing with the end; a body that never was a stream is wrong.
+        let is_stream = self.stream && !tried.reading.flaws.has(Flaw::ContentType);
+        if is_stream && wrong.has(Flaw::EndMarker) && wrong.has(Flaw::FinishReason) {
             let words = format!("the stream ended after {} pieces, before its end", tried.marks.pieces);
             tried.failure = Some((Failure::Cut, words));
             return;
