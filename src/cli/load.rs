@@ -16,6 +16,7 @@ use crate::load::engine::shared::{Shared, Stopped};
 use crate::load::engine::{Drive, room};
 use crate::load::face::stamp::now;
 use crate::load::judge::{State, Verdict};
+use crate::load::metrics::{FLAWS, Flaw};
 use crate::load::plan::Shard;
 use crate::load::quantity::Time;
 use crate::load::report::{Header, LoadReport, html, junit, markdown, merge, terminal};
@@ -40,7 +41,7 @@ pub(super) const EXIT_CODES: &str = "Exit codes:
   14   shards are missing
   15   nothing broke, and a threshold had too few samples
   130  the run was interrupted; the report holds what was done
-With --exit-codes k6: 99 for 10, 11 and 15, 107 for 12, 13 and 14, 104 for a file or the command line.";
+With --exit-codes k6: 99 for 10, 11 and 15, 107 for 12, 13 and 14.";
 
 /// Arguments of `ccsmoke load`.
 #[derive(Debug, Args)]
@@ -129,6 +130,9 @@ pub(super) struct RunArgs {
     /// Stop after this time
     #[arg(long, value_name = "TIME")]
     max_time: Option<Time>,
+    /// Count this flaw of answers without failing them, such as `usage_sum` (repeatable)
+    #[arg(long = "ignore", value_name = "FLAW", value_parser = flaw)]
+    ignore: Vec<Flaw>,
     /// Compare with this report
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
@@ -151,7 +155,7 @@ pub(super) struct OutArgs {
     /// Print the report as one line between two marks, for logs that are all there is
     #[arg(long)]
     emit_log: bool,
-    /// What makes a threshold with too few samples
+    /// What a threshold with too few samples makes of the run
     #[arg(long, value_enum, default_value_t = Undecided::Fail)]
     undecided: Undecided,
     /// Which exit codes are given
@@ -258,6 +262,11 @@ fn shard(text: &str) -> Result<Shard, String> {
     }
 }
 
+fn flaw(text: &str) -> Result<Flaw, String> {
+    let known = || FLAWS.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
+    Flaw::named(text).ok_or_else(|| format!("no flaw is called {text:?}; there are {}", known()))
+}
+
 /// Runs `ccsmoke load`.
 pub(super) fn main(args: &LoadArgs, world: &World) -> Result<Exit, Failure> {
     match &args.command {
@@ -336,6 +345,7 @@ pub(super) fn run_suite(
     world: &World,
 ) -> Result<(Exit, LoadReport), Failure> {
     let (upstream, target) = take_aim(&mut suite, aim, world)?;
+    args.ignore.iter().for_each(|flaw| suite.ignore.add(*flaw));
     let limits = &mut suite.limits;
     limits.requests = args.max_requests.or(limits.requests);
     limits.in_flight = args.max_in_flight.or(limits.in_flight);
