@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request};
+use hyper::{Method, Request, Uri};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
@@ -62,7 +62,7 @@ pub(super) struct Worker {
     pub(super) recorders: Vec<Option<Arc<Mutex<Recorder>>>>,
     /// By credential.
     headers: Vec<HeaderMap>,
-    path: String,
+    uri: Uri,
     idle: RefCell<Vec<Connection>>,
     slots: Semaphore,
     stopping: CancellationToken,
@@ -111,7 +111,7 @@ impl Worker {
             headers.push(plain);
         }
         Self {
-            path: format!("{}{}", common.upstream.prefix(), target.api.path()),
+            uri: format!("{}{}", common.upstream.prefix(), target.api.path()).parse().unwrap_or_default(),
             slots: Semaphore::new(common.in_flight),
             stopping: common.shared.stopping().child_token(),
             common,
@@ -342,8 +342,10 @@ impl Worker {
         let token = usize::try_from(place.index % self.headers.len() as u64).unwrap_or(0);
         let mut request = Request::new(Full::new(written.body.clone()));
         *request.method_mut() = Method::POST;
-        let target = written.target.as_ref().map(|target| format!("{}{target}", self.common.upstream.prefix()));
-        *request.uri_mut() = target.as_deref().unwrap_or(&self.path).parse().unwrap_or_default();
+        *request.uri_mut() = match &written.target {
+            Some(target) => format!("{}{target}", self.common.upstream.prefix()).parse().unwrap_or_default(),
+            None => self.uri.clone(),
+        };
         request.headers_mut().clone_from(&self.headers[token]);
         for (name, value) in &written.headers {
             request.headers_mut().insert(name, value.clone());

@@ -7,7 +7,8 @@ mod anthropic;
 mod openai;
 pub mod stamp;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::conversation::Role;
 use super::metrics::{Flaw, Flaws, record::Tokens};
@@ -37,6 +38,35 @@ pub struct Ask<'a> {
     pub max_tokens: Option<u32>,
     /// Tools on offer.
     pub tools: &'a [ToolFile],
+}
+
+/// A request's body. What is absent in one API is left out.
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<&'a str>,
+    messages: Vec<Said<'a>>,
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<StreamOptions>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Value>,
+}
+
+#[derive(Serialize)]
+struct Said<'a> {
+    role: &'static str,
+    content: &'a str,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
 }
 
 /// What an event of a stream brought.
@@ -204,34 +234,23 @@ impl Api {
 
     /// The body of a request.
     pub fn body(self, ask: &Ask<'_>) -> Vec<u8> {
-        let mut body = Map::new();
-        let mut messages = Vec::with_capacity(ask.messages.len() + 1);
-        if let Some(system) = ask.system {
-            match self {
-                Self::OpenaiChat => messages.push(json!({ "role": "system", "content": system })),
-                Self::AnthropicMessages => drop(body.insert("system".into(), system.into())),
-            }
-        }
-        messages.extend(ask.messages.iter().map(|(role, content)| json!({ "role": role, "content": content })));
-        body.insert("model".into(), ask.model.into());
-        body.insert("messages".into(), messages.into());
-        body.insert("stream".into(), ask.stream.into());
-        if let Some(temperature) = ask.temperature {
-            body.insert("temperature".into(), temperature.into());
-        }
-        let max_tokens = match self {
-            Self::OpenaiChat => ask.max_tokens,
-            Self::AnthropicMessages => Some(ask.max_tokens.unwrap_or(1024)),
+        let is_openai = self == Self::OpenaiChat;
+        let said = |role, content| Said { role, content };
+        let told = ask.system.filter(|_| is_openai).map(|system| said("system", system));
+        let messages = ask.messages.iter().map(|(role, content)| match role {
+            Role::User => said("user", content),
+            Role::Assistant => said("assistant", content),
+        });
+        let body = Body {
+            model: ask.model,
+            system: ask.system.filter(|_| !is_openai),
+            messages: told.into_iter().chain(messages).collect(),
+            stream: ask.stream,
+            temperature: ask.temperature,
+            max_tokens: if is_openai { ask.max_tokens } else { Some(ask.max_tokens.unwrap_or(1024)) },
+            stream_options: (is_openai && ask.stream).then_some(StreamOptions { include_usage: true }),
+            tools: ask.tools.iter().map(|tool| self.tool(tool)).collect(),
         };
-        if let Some(most) = max_tokens {
-            body.insert("max_tokens".into(), most.into());
-        }
-        if self == Self::OpenaiChat && ask.stream {
-            body.insert("stream_options".into(), json!({ "include_usage": true }));
-        }
-        if !ask.tools.is_empty() {
-            body.insert("tools".into(), ask.tools.iter().map(|tool| self.tool(tool)).collect());
-        }
         serde_json::to_vec(&body).unwrap_or_default()
     }
 

@@ -82,6 +82,38 @@ fn a_healthy_answer_has_no_flaw_and_only_content_counts_as_content() {
 }
 
 #[test]
+fn a_request_is_written_as_its_api_has_it() {
+    let tool = ToolFile { name: "Read".into(), description: "Reads".into(), schema: "{\"type\":\"object\"}".into() };
+    let ask = Ask {
+        model: "m",
+        system: Some("Be brief."),
+        messages: vec![(Role::User, "a"), (Role::Assistant, "b"), (Role::User, "c")],
+        stream: true,
+        temperature: Some(0.5),
+        max_tokens: None,
+        tools: std::slice::from_ref(&tool),
+    };
+    let body = |api: Api| serde_json::from_slice::<Value>(&api.body(&ask)).unwrap();
+    let said = json!([
+        { "role": "user", "content": "a" }, { "role": "assistant", "content": "b" }, { "role": "user", "content": "c" },
+    ]);
+    let schema = json!({ "type": "object" });
+    let messages = json!({
+        "model": "m", "system": "Be brief.", "messages": said, "stream": true, "temperature": 0.5, "max_tokens": 1024,
+        "tools": [{ "name": "Read", "description": "Reads", "input_schema": schema }],
+    });
+    assert_eq!(body(Api::AnthropicMessages), messages);
+    let mut told = vec![json!({ "role": "system", "content": "Be brief." })];
+    told.extend(said.as_array().unwrap().iter().cloned());
+    let function = json!({ "name": "Read", "description": "Reads", "parameters": schema });
+    let chat = json!({
+        "model": "m", "messages": told, "stream": true, "temperature": 0.5, "stream_options": { "include_usage": true },
+        "tools": [{ "type": "function", "function": function }],
+    });
+    assert_eq!(body(Api::OpenaiChat), chat);
+}
+
+#[test]
 fn each_flaw_of_a_chat_stream_is_found() {
     let usage = r#"data: {"object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7}}
 
