@@ -57,6 +57,7 @@ pub mod check;
 pub mod cli;
 pub mod doctor;
 pub mod judge_text;
+pub mod load;
 pub mod pace;
 pub mod probes;
 pub mod run;

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use access::{Access, Credentials, cell_token};
 pub use record::Limits;
-pub(crate) use upstream::untrusted;
+pub(crate) use upstream::{DialError, Dialled, untrusted};
 pub use upstream::{Upstream, UpstreamError};
 
 use crate::evidence::TapFacts;

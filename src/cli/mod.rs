@@ -7,7 +7,10 @@ pub mod gateway;
 pub mod init;
 pub mod judge;
 pub mod limits;
+pub mod load;
+mod load_dashboard;
 pub mod progress;
+pub mod replay;
 pub mod report;
 pub mod results;
 pub mod run;
@@ -41,6 +44,22 @@ pub enum Exit {
     Nothing = 3,
     /// The run's budget was spent before every cell had run; the report holds what was done.
     Stopped = 4,
+    /// A threshold of a load was missed.
+    LoadBroken = 10,
+    /// Answers to a load came with status 200 and are wrong.
+    LoadProtocol = 11,
+    /// ccsmoke itself was the limit of a load, or its plan was not sent.
+    LoadInvalid = 12,
+    /// The target of a load could not be reached.
+    Unreachable = 13,
+    /// Shards of a load are missing.
+    LoadPartial = 14,
+    /// Nothing of a load broke, and a threshold had too few samples.
+    LoadUndecided = 15,
+    /// What k6 says when a threshold was missed.
+    K6Thresholds = 99,
+    /// What k6 says when a run was aborted.
+    K6Aborted = 107,
     /// The run was interrupted; the report holds what was done.
     Interrupted = 130,
 }
@@ -95,6 +114,12 @@ enum Command {
     Gateway(gateway::GatewayArgs),
     /// Show that every known defect of a gateway is found, and that what is merely different is not
     Selftest(Box<selftest::SelftestArgs>),
+    /// Drive a declared load at a gateway or provider and judge it by thresholds
+    #[command(after_help = load::EXIT_CODES)]
+    Load(Box<load::LoadArgs>),
+    /// Replay conversations against a gateway or provider
+    #[command(after_help = load::EXIT_CODES)]
+    Replay(Box<replay::ReplayArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -208,6 +233,8 @@ pub fn main(world: &World) -> ExitCode {
         Command::Explain(args) => explain_code(&args),
         Command::Gateway(args) => gateway::main(&args),
         Command::Selftest(args) => selftest::main(&args, world),
+        Command::Load(args) => load::main(&args, world),
+        Command::Replay(args) => replay::main(&args, world),
     };
     match done {
         Ok(exit) => exit.into(),

@@ -49,6 +49,8 @@ pub struct Profile {
     pub max_in_flight: Option<u32>,
     /// How many requests its provider takes in a minute: the starts of cells are spread over time by it.
     pub max_requests_per_minute: Option<u32>,
+    /// Whether `ccsmoke load` may be aimed at it although it is not on this machine.
+    pub allow_load: bool,
     /// The program with arguments whose first line of output tells its version; empty for none.
     pub version: Vec<String>,
     /// Folders in front of `PATH` where programs are looked up.
@@ -158,6 +160,7 @@ impl Profile {
             rewrites: BTreeSet::new(),
             max_in_flight: None,
             max_requests_per_minute: None,
+            allow_load: false,
             version: Vec::new(),
             search: Vec::new(),
             check: Checks::default(),

@@ -273,8 +273,19 @@ fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, StoreError> 
     Ok(bytes)
 }
 
+/// Writes a value as JSON, whole or not at all.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), StoreError> {
+    write_whole(path, &to_json(path, value)?)
+}
+
 /// Writes a file whole or not at all: temporary file in the same folder, fsync, rename, fsync of the folder.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let write = || -> io::Result<()> {
         let folder = path.parent().ok_or_else(|| io::Error::other("has no folder"))?;
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -42,6 +43,23 @@ pub enum UpstreamError {
     /// There is no certificate to trust.
     #[error("no CA certificate was found on this system, so no https gateway can be reached; give one explicitly")]
     NoRoots,
+}
+
+/// A new connection.
+pub(crate) enum Dialled {
+    /// Plain.
+    Plain(TcpStream),
+    /// Over TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum DialError {
+    /// Nobody could be reached.
+    Connect(io::Error),
+    /// Somebody was reached, and TLS failed.
+    Tls(io::Error),
 }
 
 /// The two directions of a connection; dropping both closes it.
@@ -104,26 +122,48 @@ impl Upstream {
         &self.prefix
     }
 
-    /// Opens a new connection.
+    /// Whether only this machine is reached: a loopback address, or `localhost`.
+    pub(crate) fn is_loopback(&self) -> bool {
+        match &self.host {
+            Host::Domain(name) => name == "localhost",
+            Host::Ipv4(ip) => ip.is_loopback(),
+            Host::Ipv6(ip) => ip.is_loopback(),
+        }
+    }
+
+    /// Opens a new connection for reading and writing apart.
     pub(crate) async fn connect(&self) -> io::Result<Link> {
+        match self.dial().await {
+            Ok(Dialled::Plain(tcp)) => {
+                let (reader, writer) = tcp.into_split();
+                Ok(Link { reader: Box::new(reader), writer: Box::new(writer) })
+            }
+            Ok(Dialled::Tls(tls)) => {
+                let (reader, writer) = tokio::io::split(tls);
+                Ok(Link { reader: Box::new(reader), writer: Box::new(writer) })
+            }
+            Err(DialError::Connect(e) | DialError::Tls(e)) => Err(e),
+        }
+    }
+
+    /// Opens a new connection.
+    pub(crate) async fn dial(&self) -> Result<Dialled, DialError> {
         let tcp = match &self.host {
             Host::Domain(name) => TcpStream::connect((name.as_str(), self.port)).await,
             Host::Ipv4(ip) => TcpStream::connect((*ip, self.port)).await,
             Host::Ipv6(ip) => TcpStream::connect((*ip, self.port)).await,
-        }?;
-        // Small pieces must not wait for each other: their times are evidence.
-        tcp.set_nodelay(true)?;
-        let Some(tls) = &self.tls else {
-            let (reader, writer) = tcp.into_split();
-            return Ok(Link { reader: Box::new(reader), writer: Box::new(writer) });
         };
+        // Small pieces must not wait for each other: their times are evidence.
+        let tcp = tcp.and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp)).map_err(DialError::Connect)?;
+        let Some(tls) = &self.tls else { return Ok(Dialled::Plain(tcp)) };
         let name = match &self.host {
-            Host::Domain(name) => ServerName::try_from(name.clone()).map_err(io::Error::other)?,
+            Host::Domain(name) => {
+                ServerName::try_from(name.clone()).map_err(|e| DialError::Tls(io::Error::other(e)))?
+            }
             Host::Ipv4(ip) => ServerName::from(std::net::IpAddr::from(*ip)),
             Host::Ipv6(ip) => ServerName::from(std::net::IpAddr::from(*ip)),
         };
-        let (reader, writer) = tokio::io::split(tls.connect(name, tcp).await?);
-        Ok(Link { reader: Box::new(reader), writer: Box::new(writer) })
+        tls.connect(name, tcp).await.map(|tls| Dialled::Tls(Box::new(tls))).map_err(DialError::Tls)
     }
 }
 

@@ -68,6 +68,7 @@ const FLOORS: [(&str, &[&str]); 5] = [
             "cli",
             "doctor",
             "judge_text",
+            "load",
             "pace",
             "probes",
             "run",

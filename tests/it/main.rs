@@ -18,6 +18,7 @@ mod gateway;
 mod html;
 #[cfg(feature = "live")]
 mod live;
+mod load;
 mod probe_files;
 mod process;
 mod provider;

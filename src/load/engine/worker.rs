@@ -1,0 +1,415 @@
+//! A worker: one thread, one single-threaded runtime, its own connections and recorders. Every request of the plan is one task in it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Uri};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connection::Connection;
+use super::exchange::{Asked, Tried};
+use super::shared::Shared;
+use crate::load::dice::{Dice, Lane};
+use crate::load::face::Reading;
+use crate::load::face::stamp::now;
+use crate::load::metrics::Failure;
+use crate::load::metrics::record::{Marks, Recorder, Sample};
+use crate::load::plan::{Draw, Plan, Shard};
+use crate::load::scenario::{Load, Retry, Scenario, Suite, Timeouts};
+use crate::tap::{DialError, Upstream};
+
+/// A request that is due.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Job {
+    /// Its scenario's place in the suite.
+    pub(super) scenario: usize,
+    /// Its number in the scenario's plan.
+    pub(super) index: u64,
+    /// When it is due, from the start of the group.
+    pub(super) due: Duration,
+}
+
+/// What all workers of a group of scenarios have in common.
+#[derive(Clone)]
+pub(super) struct Common {
+    pub(super) suite: Arc<Suite>,
+    pub(super) upstream: Upstream,
+    pub(super) shared: Arc<Shared>,
+    pub(super) shard: Shard,
+    /// How many workers there are.
+    pub(super) workers: u64,
+    /// When the group began, on the host's monotonic clock.
+    pub(super) epoch: u64,
+    /// The most requests at once in one worker.
+    pub(super) in_flight: usize,
+}
+
+/// One worker.
+pub(super) struct Worker {
+    pub(super) common: Common,
+    /// This worker's number.
+    pub(super) number: u64,
+    /// By the scenario's place in the suite; none for scenarios of other groups.
+    pub(super) recorders: Vec<Option<Arc<Mutex<Recorder>>>>,
+    /// By credential.
+    headers: Vec<HeaderMap>,
+    uri: Uri,
+    idle: RefCell<Vec<Connection>>,
+    slots: Semaphore,
+    stopping: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+/// How a request is identified and when it was due.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) scenario: usize,
+    pub(super) index: u64,
+    /// In nanoseconds since the group began.
+    pub(super) due: u64,
+}
+
+/// What is written for a request.
+pub(super) struct Written {
+    pub(super) body: Bytes,
+    /// Where to, when not to the API's own path.
+    pub(super) target: Option<String>,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) stream: bool,
+}
+
+impl Worker {
+    pub(super) fn new(common: Common, number: u64, recorders: Vec<Option<Arc<Mutex<Recorder>>>>) -> Self {
+        let target = &common.suite.target;
+        let mut plain = HeaderMap::new();
+        let put = |map: &mut HeaderMap, name: &str, value: &str| {
+            // Both were checked with the suite; a credential that is no header value is left out, and refused by the target.
+            if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
+                map.insert(name, value);
+            }
+        };
+        put(&mut plain, HOST.as_str(), common.upstream.authority());
+        put(&mut plain, "user-agent", concat!("ccsmoke/", env!("CARGO_PKG_VERSION")));
+        target.api.headers().iter().for_each(|(name, value)| put(&mut plain, name, value));
+        target.headers.iter().for_each(|(name, value)| put(&mut plain, name, value));
+        let with_token = |token: &crate::secret::Secret| {
+            let mut map = plain.clone();
+            target.api.credential(token.expose()).iter().for_each(|(name, value)| put(&mut map, name, value));
+            map
+        };
+        let mut headers: Vec<HeaderMap> = target.tokens.iter().map(with_token).collect();
+        if headers.is_empty() {
+            headers.push(plain);
+        }
+        Self {
+            uri: format!("{}{}", common.upstream.prefix(), target.api.path()).parse().unwrap_or_default(),
+            slots: Semaphore::new(common.in_flight),
+            stopping: common.shared.stopping().child_token(),
+            common,
+            number,
+            recorders,
+            headers,
+            idle: RefCell::default(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Works until the plan's jobs and the closed loads of these scenarios are done.
+    pub(super) async fn work(self: Rc<Self>, mut jobs: UnboundedReceiver<Job>) {
+        let suite = Arc::clone(&self.common.suite);
+        for (scenario, it) in suite.scenarios.iter().enumerate() {
+            if self.recorders[scenario].is_none() {
+                continue;
+            }
+            match &it.load {
+                Load::Open(_) => {}
+                Load::Users(curve) => super::closed::users(&self, scenario, curve),
+                Load::Sessions { .. } => super::sessions::sessions(&self, scenario),
+                Load::Once { times } => self.once(scenario, it, *times),
+            }
+        }
+        while let Some(job) = jobs.recv().await {
+            let worker = Rc::clone(&self);
+            self.spawn(async move { worker.planned(job).await });
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        tokio::task::spawn_local(self.tasks.track_future(task));
+    }
+
+    pub(super) fn recorder<R>(&self, scenario: usize, with: impl FnOnce(&mut Recorder) -> R) -> Option<R> {
+        let recorder = self.recorders.get(scenario)?.as_ref()?;
+        Some(with(&mut recorder.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    pub(super) fn scenario(&self, place: usize) -> &Scenario {
+        &self.common.suite.scenarios[place]
+    }
+
+    /// Nanoseconds since the group began.
+    pub(super) fn now(&self) -> u64 {
+        now().saturating_sub(self.common.epoch)
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
+
+    /// Waits, or until the run ends early.
+    pub(super) async fn pause(&self, time: Duration) {
+        drop(tokio::time::timeout(time, self.stopping.cancelled()).await);
+    }
+
+    /// Whether a number of the plan is this worker's.
+    pub(super) fn is_mine(&self, number: u64) -> bool {
+        let Common { shard, workers, .. } = self.common;
+        shard.has(number) && number / shard.of % workers == self.number
+    }
+
+    fn once(self: &Rc<Self>, scenario: usize, it: &Scenario, times: u32) {
+        let count = it.requests.len() as u64 * u64::from(times);
+        for index in (0..count).filter(|index| self.is_mine(*index)) {
+            let worker = Rc::clone(self);
+            self.spawn(async move {
+                let suite = Arc::clone(&worker.common.suite);
+                let Some(draw) = Plan::new(&suite, &suite.scenarios[scenario]).fixed(index) else { return };
+                let place = Place { scenario, index, due: worker.now() };
+                worker.drawn(place, &draw).await;
+            });
+        }
+    }
+
+    /// A request of an open plan.
+    async fn planned(&self, job: Job) {
+        let suite = Arc::clone(&self.common.suite);
+        let due = u64::try_from(job.due.as_nanos()).unwrap_or(u64::MAX);
+        let lag = self.now().saturating_sub(due);
+        self.recorder(job.scenario, |r| r.record.lag.record(lag / 1000));
+        let draw = Plan::new(&suite, &suite.scenarios[job.scenario]).draw(job.index);
+        self.drawn(Place { scenario: job.scenario, index: job.index, due }, &draw).await;
+    }
+
+    /// A request as it was drawn.
+    pub(super) async fn drawn(&self, place: Place, draw: &Draw<'_>) -> Option<Reading> {
+        let body = Bytes::from(self.common.suite.target.api.body(&draw.ask));
+        let written = Written { body, target: None, headers: Vec::new(), stream: draw.ask.stream };
+        let tags = (draw.class, draw.model);
+        self.request(place, tags, &written, draw.deadline).await.0
+    }
+
+    /// Sends a request, again where the scenario says so, and records what came of it: the answer when it is right, and how it
+    /// failed or how long it took.
+    pub(super) async fn request(
+        &self,
+        place: Place,
+        (class, model): (Option<u16>, u16),
+        written: &Written,
+        deadline: Option<Duration>,
+    ) -> (Option<Reading>, Result<u64, Option<Failure>>) {
+        let Common { shared, suite, .. } = &self.common;
+        let sample =
+            Sample { index: place.index, stream: written.stream, class, model, due: place.due, ..Sample::default() };
+        // Whoever waits for a place waits in the plan: the wait counts.
+        let slot = tokio::select! {
+            slot = self.slots.acquire() => slot.ok(),
+            () = self.stopping.cancelled() => None,
+        };
+        if slot.is_none() || self.is_stopping() || !shared.may_send() {
+            self.recorder(place.scenario, |r| r.record.dropped += 1);
+            return (None, Err(None));
+        }
+        shared.in_flight.fetch_add(1, Ordering::Relaxed);
+        shared.streams.fetch_add(u32::from(written.stream), Ordering::Relaxed);
+        let mut timeouts = suite.target.timeouts;
+        if let Some(deadline) = deadline {
+            timeouts = Timeouts { ttft: timeouts.ttft.max(deadline), whole: deadline, ..timeouts };
+        }
+        let (sample, reading) = self.tries(place, sample, written, &timeouts).await;
+        shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+        shared.streams.fetch_sub(u32::from(written.stream), Ordering::Relaxed);
+        shared.used(&sample.tokens);
+        self.recorder(place.scenario, |recorder| recorder.take(&sample));
+        let came = match &sample.failure {
+            None if sample.interrupted => Err(None),
+            None => Ok(sample.end - sample.start),
+            Some((failure, _)) => Err(Some(*failure)),
+        };
+        (reading.filter(|_| came.is_ok()), came)
+    }
+
+    async fn tries(
+        &self,
+        place: Place,
+        mut sample: Sample,
+        written: &Written,
+        timeouts: &Timeouts,
+    ) -> (Sample, Option<Reading>) {
+        let retry = self.scenario(place.scenario).retry.as_ref();
+        let dice = Plan::new(&self.common.suite, self.scenario(place.scenario)).dice();
+        sample.start = self.now();
+        loop {
+            let tried = tokio::select! {
+                biased;
+                tried = self.one_try(place, written, timeouts) => tried,
+                () = self.stopping.cancelled() => {
+                    sample.interrupted = true;
+                    sample.end = self.now();
+                    return (sample, None);
+                }
+            };
+            let end = self.now();
+            if let (Some((failure, _)), Some(retry)) = (&tried.failure, retry)
+                && retry.on.contains(failure)
+                && sample.retried.len() < retry.max as usize
+            {
+                let pause = backoff(retry, dice, place.index, sample.retried.len(), tried.retry_after);
+                sample.retried.push(*failure);
+                self.pause(pause).await;
+                if !self.is_stopping() && self.common.shared.may_send() {
+                    continue;
+                }
+            }
+            return self.done(sample, tried, end);
+        }
+    }
+
+    /// A sample of the last try.
+    fn done(&self, mut sample: Sample, tried: Tried, end: u64) -> (Sample, Option<Reading>) {
+        let epoch = self.common.epoch;
+        let since = |at: Option<u64>| at.map(|at| at.saturating_sub(epoch));
+        let marks = tried.marks;
+        sample.marks = Marks {
+            start: marks.start.saturating_sub(epoch),
+            headers: since(marks.headers),
+            first_event: since(marks.first_event),
+            first_content: since(marks.first_content),
+            first_visible: since(marks.first_visible),
+            last_content: since(marks.last_content),
+            ..marks
+        };
+        if sample.retried.is_empty() && marks.start > 0 {
+            // The wait for a connection is the target's or the network's, and counted apart; from the plan it counts.
+            sample.start = sample.marks.start;
+        }
+        sample.end = end.max(sample.start);
+        sample.gaps = tried.gaps;
+        sample.delays = tried.delays;
+        sample.tokens = tried.reading.tokens;
+        sample.flaws = tried.reading.flaws;
+        sample.unknown_events = tried.reading.unknown_events;
+        sample.failure = tried.failure;
+        (sample, Some(tried.reading))
+    }
+
+    async fn one_try(&self, place: Place, written: &Written, timeouts: &Timeouts) -> Tried {
+        let suite = &self.common.suite;
+        let asked = Asked { api: suite.target.api, stream: written.stream, timeouts, ignore: suite.ignore };
+        loop {
+            let (mut connection, connect) = match self.connection(timeouts).await {
+                Ok(connection) => connection,
+                Err(failure) => return Tried { failure: Some(failure), ..Tried::default() },
+            };
+            let request = self.write(place, written);
+            let mut tried = asked.send(&mut connection, request, connect.is_none()).await;
+            if tried.stale {
+                // Closed while it was idle: nobody has seen this request, so it goes out on another connection.
+                self.recorder(place.scenario, |r| r.record.stale_connections += 1);
+                continue;
+            }
+            tried.marks.connect = connect;
+            if !matches!(tried.failure, Some((failure, _)) if failure.is_timeout() || failure == Failure::Cut)
+                && connection.is_reusable().await
+            {
+                self.idle.borrow_mut().push(connection);
+            }
+            return tried;
+        }
+    }
+
+    fn write(&self, place: Place, written: &Written) -> Request<Full<Bytes>> {
+        let token = usize::try_from(place.index % self.headers.len() as u64).unwrap_or(0);
+        let mut request = Request::new(Full::new(written.body.clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = match &written.target {
+            Some(target) => format!("{}{target}", self.common.upstream.prefix()).parse().unwrap_or_default(),
+            None => self.uri.clone(),
+        };
+        request.headers_mut().clone_from(&self.headers[token]);
+        for (name, value) in &written.headers {
+            request.headers_mut().insert(name, value.clone());
+        }
+        request
+    }
+
+    /// An idle connection, or a new one with the time that it took.
+    async fn connection(&self, timeouts: &Timeouts) -> Result<(Connection, Option<u64>), (Failure, String)> {
+        loop {
+            let idle = self.idle.borrow_mut().pop();
+            let Some(mut connection) = idle else { break };
+            if connection.is_fresh().await {
+                return Ok((connection, None));
+            }
+        }
+        let began = now();
+        match tokio::time::timeout(timeouts.connect, Connection::open(&self.common.upstream)).await {
+            Ok(Ok(connection)) => Ok((connection, Some(now() - began))),
+            Ok(Err(DialError::Tls(e))) => Err((Failure::Tls, format!("no TLS: {e}"))),
+            Ok(Err(DialError::Connect(e))) => {
+                const TOO_MANY: [i32; 2] = [nix::libc::EMFILE, nix::libc::ENFILE];
+                if e.raw_os_error().is_some_and(|code| TOO_MANY.contains(&code)) {
+                    let advice = "raise the limit with `ulimit -n`, or set `limits.in_flight`";
+                    return Err((Failure::FileDescriptors, format!("out of file descriptors; {advice}")));
+                }
+                Err((Failure::Connect, format!("no connection: {e}")))
+            }
+            Err(_) => Err((Failure::ConnectTimeout, format!("no connection within {:?}", timeouts.connect))),
+        }
+    }
+}
+
+/// How long to wait before trying again: a random part of a pause that doubles, or what the other side asks for when that is longer.
+fn backoff(retry: &Retry, dice: Dice, index: u64, tries: usize, asked: Option<Duration>) -> Duration {
+    let doubled = retry.base.saturating_mul(1 << tries.min(20)).min(retry.cap);
+    let lane = index.wrapping_mul(64).wrapping_add(tries as u64);
+    let jittered = doubled.mul_f64(dice.unit(Lane::Backoff, lane));
+    match asked {
+        Some(asked) if retry.honor_retry_after => jittered.max(asked),
+        _ => jittered,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_up_to_its_cap_and_retry_after_is_kept() {
+        let retry = Retry {
+            max: 5,
+            on: vec![],
+            base: Duration::from_millis(200),
+            cap: Duration::from_secs(1),
+            honor_retry_after: true,
+        };
+        let dice = Dice::new(1, "x");
+        for tries in 0..40 {
+            assert!(backoff(&retry, dice, 7, tries, None) <= retry.cap);
+        }
+        assert!(backoff(&retry, dice, 7, 0, None) <= retry.base);
+        assert!(backoff(&retry, dice, 7, 0, Some(Duration::from_secs(9))) >= Duration::from_secs(9));
+        let deaf = Retry { honor_retry_after: false, ..retry };
+        assert!(backoff(&deaf, dice, 7, 0, Some(Duration::from_secs(9))) <= deaf.base);
+    }
+}

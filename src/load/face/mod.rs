@@ -1,0 +1,288 @@
+//! The APIs that requests are written in: how a request is written, and how an answer is read and checked while it comes.
+//!
+//! These readers look at every byte of an answer in the hot path of a run. They check what a caller relies on; `messages` and
+//! `openai` say more, and cost more.
+
+mod anthropic;
+mod openai;
+pub mod stamp;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::conversation::Role;
+use super::metrics::{Flaw, Flaws, record::Tokens};
+use super::scenario::{Api, ToolFile};
+use stamp::Stamp;
+
+/// The most text of an answer that is kept, in bytes.
+const KEPT_TEXT: usize = 1 << 20;
+
+/// A streamed answer that has more text than this and came in one piece was not streamed.
+const ONE_PIECE_TEXT: usize = 80;
+
+/// What one request asks.
+#[derive(Debug, Clone, Default)]
+pub struct Ask<'a> {
+    /// The model.
+    pub model: &'a str,
+    /// The system prompt.
+    pub system: Option<&'a str>,
+    /// The conversation so far, ending with the user.
+    pub messages: Vec<(Role, &'a str)>,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+    /// The temperature.
+    pub temperature: Option<f64>,
+    /// The most tokens of the answer.
+    pub max_tokens: Option<u32>,
+    /// Tools on offer.
+    pub tools: &'a [ToolFile],
+}
+
+/// A request's body. What is absent in one API is left out.
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<&'a str>,
+    messages: Vec<Said<'a>>,
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<StreamOptions>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Value>,
+}
+
+#[derive(Serialize)]
+struct Said<'a> {
+    role: &'static str,
+    content: &'a str,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
+}
+
+/// What an event of a stream brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// No content: a role, a start, a ping, an end.
+    Frame,
+    /// Content.
+    Content {
+        /// Whether a person sees it; thinking is not seen.
+        visible: bool,
+        /// When the provider sent it, where it says so.
+        stamp: Option<Stamp>,
+    },
+}
+
+/// What an answer was, once it is over.
+#[derive(Debug, Clone, Default)]
+pub struct Reading {
+    /// What is wrong with it.
+    pub flaws: Flaws,
+    /// The error that a stream reported.
+    pub error: Option<String>,
+    /// The visible text.
+    pub text: String,
+    /// Token counts; by pieces where the answer told none.
+    pub tokens: Tokens,
+    /// Events that the protocol does not know.
+    pub unknown_events: u64,
+    /// Whether the stream came to its end marker.
+    pub ended: bool,
+}
+
+/// Follows one answer.
+#[derive(Debug)]
+pub enum Reader {
+    /// Of Chat Completions.
+    Openai(openai::Reader),
+    /// Of Messages.
+    Anthropic(anthropic::Reader),
+}
+
+/// What both readers gather.
+#[derive(Debug, Default)]
+struct Gathered {
+    flaws: Flaws,
+    error: Option<String>,
+    text: String,
+    text_bytes: usize,
+    /// Thinking and tool arguments, in bytes.
+    other_bytes: usize,
+    pieces: u64,
+    usage: Option<(u64, u64)>,
+    finish: bool,
+    unknown_events: u64,
+    ended: bool,
+}
+
+impl Gathered {
+    fn hear(&mut self, text: &str) -> Seen {
+        self.pieces += 1;
+        self.text_bytes += text.len();
+        if self.text.len() + text.len() <= KEPT_TEXT {
+            self.text.push_str(text);
+        }
+        Seen::Content { visible: true, stamp: Stamp::read(text) }
+    }
+
+    fn note(&mut self, bytes: usize, visible: bool) -> Seen {
+        self.pieces += 1;
+        self.other_bytes += bytes;
+        Seen::Content { visible, stamp: None }
+    }
+
+    /// The checks that both APIs share.
+    fn done(mut self, streamed: bool) -> Reading {
+        if self.error.is_none() {
+            let content = self.text_bytes + self.other_bytes;
+            let found = [
+                (content == 0, Flaw::Empty),
+                (!self.finish, Flaw::FinishReason),
+                (self.usage.is_none(), Flaw::UsageMissing),
+                (streamed && !self.ended, Flaw::EndMarker),
+                (streamed && self.pieces == 1 && content > ONE_PIECE_TEXT, Flaw::OnePiece),
+                // What was said cannot have cost nothing.
+                (content > 0 && self.usage.is_some_and(|(_, output)| output == 0), Flaw::UsageSum),
+            ];
+            found.into_iter().filter(|(is, _)| *is).for_each(|(_, flaw)| self.flaws.add(flaw));
+        }
+        let tokens = match self.usage {
+            Some((input, output)) => Tokens { input, output, estimated: false },
+            None => Tokens { input: 0, output: self.pieces, estimated: true },
+        };
+        Reading {
+            flaws: self.flaws,
+            error: self.error,
+            text: self.text,
+            tokens,
+            unknown_events: self.unknown_events,
+            ended: self.ended,
+        }
+    }
+}
+
+impl Reader {
+    /// A reader of one streamed answer.
+    pub fn new(api: Api) -> Self {
+        match api {
+            Api::OpenaiChat => Self::Openai(openai::Reader::default()),
+            Api::AnthropicMessages => Self::Anthropic(anthropic::Reader::default()),
+        }
+    }
+
+    /// Takes an event.
+    pub fn event(&mut self, name: Option<&str>, data: &str) -> Seen {
+        match self {
+            Self::Openai(reader) => reader.event(data),
+            Self::Anthropic(reader) => reader.event(name, data),
+        }
+    }
+
+    /// Bytes that are no event.
+    pub fn fault(&mut self) {
+        match self {
+            Self::Openai(reader) => reader.gathered.flaws.add(Flaw::Framing),
+            Self::Anthropic(reader) => reader.gathered.flaws.add(Flaw::Framing),
+        }
+    }
+
+    /// The stream is over.
+    pub fn finish(self) -> Reading {
+        match self {
+            Self::Openai(reader) => reader.finish(),
+            Self::Anthropic(reader) => reader.finish(),
+        }
+    }
+}
+
+impl Api {
+    /// Where requests go, behind the base URL.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::OpenaiChat => "/v1/chat/completions",
+            Self::AnthropicMessages => "/v1/messages",
+        }
+    }
+
+    /// The header that shows a credential.
+    pub fn credential(self, token: &str) -> Vec<(&'static str, String)> {
+        let bearer = ("authorization", format!("Bearer {token}"));
+        match self {
+            Self::OpenaiChat => vec![bearer],
+            // Gateways take either; Anthropic itself takes the key by its own header.
+            Self::AnthropicMessages => vec![bearer, ("x-api-key", token.to_owned())],
+        }
+    }
+
+    /// Headers that each request has.
+    pub fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::OpenaiChat => &[("content-type", "application/json")],
+            Self::AnthropicMessages => &[("content-type", "application/json"), ("anthropic-version", "2023-06-01")],
+        }
+    }
+
+    /// The body of a request.
+    pub fn body(self, ask: &Ask<'_>) -> Vec<u8> {
+        let is_openai = self == Self::OpenaiChat;
+        let said = |role, content| Said { role, content };
+        let told = ask.system.filter(|_| is_openai).map(|system| said("system", system));
+        let messages = ask.messages.iter().map(|(role, content)| match role {
+            Role::User => said("user", content),
+            Role::Assistant => said("assistant", content),
+        });
+        let body = Body {
+            model: ask.model,
+            system: ask.system.filter(|_| !is_openai),
+            messages: told.into_iter().chain(messages).collect(),
+            stream: ask.stream,
+            temperature: ask.temperature,
+            max_tokens: if is_openai { ask.max_tokens } else { Some(ask.max_tokens.unwrap_or(1024)) },
+            stream_options: (is_openai && ask.stream).then_some(StreamOptions { include_usage: true }),
+            tools: ask.tools.iter().map(|tool| self.tool(tool)).collect(),
+        };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    fn tool(self, tool: &ToolFile) -> Value {
+        let schema: Value = serde_json::from_str(&tool.schema).unwrap_or_default();
+        let (name, description) = (&tool.name, &tool.description);
+        match self {
+            Self::OpenaiChat => json!({
+                "type": "function",
+                "function": { "name": name, "description": description, "parameters": schema },
+            }),
+            Self::AnthropicMessages => json!({ "name": name, "description": description, "input_schema": schema }),
+        }
+    }
+
+    /// Reads an answer that came whole.
+    pub fn whole(self, body: &[u8]) -> Reading {
+        match self {
+            Self::OpenaiChat => openai::whole(body),
+            Self::AnthropicMessages => anthropic::whole(body),
+        }
+    }
+}
+
+/// The words of an error body, for examples: its `error.message`, or its beginning.
+pub fn error_words(body: &[u8]) -> String {
+    const LONGEST: usize = 300;
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let words = value["error"]["message"].as_str().or_else(|| value["message"].as_str()).map(str::to_owned);
+    let words = words.unwrap_or_else(|| String::from_utf8_lossy(&body[..body.len().min(LONGEST)]).into_owned());
+    words.chars().take(LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests;

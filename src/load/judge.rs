@@ -1,0 +1,531 @@
+//! The judgement: records and thresholds in, verdict out. Pure, so that merged shards are judged as one run.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::engine::shared::Stopped;
+use super::metrics::histogram::Histogram;
+use super::metrics::record::{Counters, ScenarioRecord, View};
+use super::metrics::{Failure, Metric};
+use super::threshold::{Aggregate, Bound, Count, Filter, Measure, Subject, Threshold, figure_of_time};
+
+/// Above this share of its threads' time, this program may have been the limit.
+const CPU_LIMIT: f64 = 0.9;
+
+/// A share of processor time says nothing of a run shorter than this.
+const CPU_FROM: Duration = Duration::from_secs(2);
+
+/// The engine may be late by this share of the interval between requests, or of the median answer.
+const LAG_SHARE: f64 = 0.05;
+
+/// What the engine may be late in any case, in microseconds: less is what a busy machine does to any thread.
+const LAG_FLOOR: f64 = 1000.0;
+
+/// A difference of two samples that chance makes less often than this is one. Source: the critical value c(0.01) of the test of
+/// Kolmogorov and Smirnov for two samples.
+const KS_CRITICAL: f64 = 1.628;
+
+/// How many records there are and how each is seen. A run looks at its own while it goes on.
+pub trait Records {
+    /// Shows every record.
+    fn each(&self, see: &mut dyn FnMut(&ScenarioRecord));
+}
+
+impl Records for [ScenarioRecord] {
+    fn each(&self, see: &mut dyn FnMut(&ScenarioRecord)) {
+        self.iter().for_each(see);
+    }
+}
+
+impl Records for super::engine::shared::Shared {
+    fn each(&self, see: &mut dyn FnMut(&ScenarioRecord)) {
+        self.look(see);
+    }
+}
+
+/// What a threshold came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    /// What was measured, as the suite has it.
+    pub subject: String,
+    /// What has to hold, as the suite has it.
+    pub condition: String,
+    /// Whether it does.
+    pub state: State,
+    /// The figure for people; `-` where there is none.
+    pub shown: String,
+    /// The figure: microseconds, shares or plain numbers.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub figure: Option<f64>,
+    /// How many samples it stands on.
+    pub n: u64,
+    /// What is to be said of it.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub remark: String,
+}
+
+/// Whether a threshold holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It does.
+    Held,
+    /// It does not.
+    Broken,
+    /// There are too few samples to say.
+    Undecided,
+}
+
+/// What a run came to as a whole; what counts more stands later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// All thresholds held.
+    Held,
+    /// Nothing broke, and a threshold had too few samples.
+    Undecided,
+    /// Answers came with status 200 and were wrong.
+    Protocol,
+    /// A threshold was missed.
+    Broken,
+    /// Shards are missing.
+    Partial,
+    /// This program was the limit, or the plan was not sent: the figures say nothing of the target.
+    Invalid,
+    /// Nobody answered.
+    Unreachable,
+    /// Somebody interrupted the run.
+    Interrupted,
+}
+
+/// What the judgement needs to know of a run beside its records.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Circumstances {
+    /// The time between two requests at the plan's highest rate, by scenario, in microseconds; none for closed loads.
+    pub interval_us: Vec<Option<f64>>,
+    /// How late the engine may be at p99, where the suite says so, in microseconds.
+    pub lag_us: Option<u64>,
+    /// Processor time by the time that its threads had, at the highest of all shards.
+    pub cpu_share: f64,
+    /// The time that passed.
+    pub wall: Duration,
+    /// Why the run ended early.
+    pub stopped: Option<Stopped>,
+    /// Shards that are missing.
+    pub missing: Vec<u64>,
+}
+
+/// Everything that the judgement says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// The whole.
+    pub verdict: Verdict,
+    /// Each threshold.
+    pub thresholds: Vec<Judged>,
+    /// Why the verdict is what it is, in words.
+    pub reasons: Vec<String>,
+}
+
+/// A figure and how many samples it stands on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Figure {
+    value: f64,
+    n: u64,
+    decided: bool,
+}
+
+/// Judges a run. `baseline` is a former run's records.
+pub fn judge(
+    records: &[ScenarioRecord],
+    thresholds: &[Threshold],
+    circumstances: &Circumstances,
+    baseline: Option<&[ScenarioRecord]>,
+) -> Judgement {
+    let invalid = invalid(records, circumstances);
+    let mut thresholds = thresholds.to_vec();
+    // A suite that says nothing of failures means that there are none.
+    let speaks = |t: &Threshold| {
+        matches!(t.subject.measure, Measure::Errors(None) | Measure::Count(Count::Ok | Count::Failed | Count::Goodput))
+    };
+    if !thresholds.iter().any(speaks) {
+        thresholds.push(Threshold {
+            subject: Subject { measure: Measure::Errors(None), filter: Filter::default() },
+            aggregate: Aggregate::Count,
+            operator: super::threshold::Operator::Equal,
+            bound: Bound::Fixed(0.0),
+            abort_after: None,
+            min_n: None,
+            text: "count == 0".to_owned(),
+        });
+    }
+    let saturated = !invalid.is_empty();
+    let judged: Vec<Judged> = thresholds.iter().map(|t| check(t, records, saturated, baseline)).collect();
+    let mut reasons = invalid;
+    let mut verdict = if saturated { Verdict::Invalid } else { Verdict::Held };
+    let mut count = |other: Verdict, reason: String| {
+        verdict = verdict.max(other);
+        reasons.push(reason);
+    };
+    for one in &judged {
+        match one.state {
+            State::Held => {}
+            State::Broken => {
+                count(Verdict::Broken, format!("{}: {} is not {}", one.subject, one.shown, one.condition));
+            }
+            State::Undecided => count(
+                Verdict::Undecided,
+                format!("{}: {}: {} samples are too few to say", one.subject, one.condition, one.n),
+            ),
+        }
+    }
+    let all = total(records);
+    let failed = |kind: &dyn Fn(Failure) -> bool| -> u64 {
+        records.iter().flat_map(|r| &r.all().failures).filter(|(f, _)| kind(**f)).map(|(_, n)| n).sum()
+    };
+    let wrong = failed(&|f| f == Failure::Protocol);
+    let about_protocol = thresholds.iter().any(|t| matches!(t.subject.measure, Measure::Protocol(_)));
+    if wrong > 0 && !about_protocol {
+        let flaws: Vec<String> = flaws(records).iter().map(|(name, n)| format!("{name} {n}")).collect();
+        count(Verdict::Protocol, format!("{wrong} answers came with status 200 and are wrong: {}", flaws.join(", ")));
+    }
+    if all.sent > 0 && all.failed == all.sent && failed(&Failure::is_unreachable) == all.failed {
+        count(Verdict::Unreachable, "the target could not be reached".to_owned());
+    }
+    if !circumstances.missing.is_empty() {
+        let missing: Vec<String> = circumstances.missing.iter().map(u64::to_string).collect();
+        count(Verdict::Partial, format!("shards are missing: {}", missing.join(", ")));
+    }
+    match &circumstances.stopped {
+        Some(Stopped::Interrupted) => count(Verdict::Interrupted, "the run was interrupted".to_owned()),
+        Some(Stopped::Limit(limit)) => count(Verdict::Held, format!("the run was stopped at its limit of {limit}")),
+        Some(Stopped::Threshold(which)) => count(Verdict::Broken, format!("the run was stopped early: {which}")),
+        None => {}
+    }
+    Judgement { verdict, thresholds: judged, reasons }
+}
+
+/// Why the figures say nothing of the target.
+fn invalid(records: &[ScenarioRecord], circumstances: &Circumstances) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for (record, interval) in records.iter().zip(&circumstances.interval_us) {
+        let by_threshold = matches!(circumstances.stopped, Some(Stopped::Threshold(_) | Stopped::Interrupted));
+        if record.dropped > 0 && !by_threshold {
+            reasons.push(format!(
+                "{}: {} of {} planned requests were never sent",
+                record.name, record.dropped, record.planned
+            ));
+        }
+        let Some(interval) = interval else { continue };
+        if record.lag.count() == 0 {
+            continue;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "microseconds of a run fit")]
+        let (lag, median) = {
+            let median = record.all().times.get(&Metric::E2e).map_or(0, |e2e| e2e.percentile(50.0).micros);
+            (record.lag.percentile(99.0).micros as f64, median as f64)
+        };
+        #[expect(clippy::cast_precision_loss, reason = "as above")]
+        let allowed = match circumstances.lag_us {
+            Some(asked) => asked as f64,
+            None => (interval * LAG_SHARE).max(median * LAG_SHARE).max(LAG_FLOOR),
+        };
+        if lag > allowed {
+            reasons.push(format!(
+                "{}: ccsmoke itself was late by {} (p99), where {} is allowed",
+                record.name,
+                figure_of_time(lag),
+                figure_of_time(allowed),
+            ));
+        }
+    }
+    if circumstances.cpu_share > CPU_LIMIT && circumstances.wall >= CPU_FROM {
+        reasons.push(format!("ccsmoke itself used {:.0} % of its processors", circumstances.cpu_share * 100.0));
+    }
+    reasons
+}
+
+/// The counts of all scenarios.
+pub fn total(records: &[ScenarioRecord]) -> Counters {
+    let mut all = View::default();
+    for record in records {
+        all.counters.add(&record.all().counters);
+    }
+    all.counters
+}
+
+fn flaws(records: &[ScenarioRecord]) -> Vec<(&'static str, u64)> {
+    let mut counts = BTreeMap::new();
+    for (flaw, n) in records.iter().flat_map(|r| &r.flaws) {
+        *counts.entry(flaw.name()).or_default() += n;
+    }
+    counts.into_iter().collect()
+}
+
+/// Checks one threshold.
+pub fn check(
+    threshold: &Threshold,
+    records: &(impl Records + ?Sized),
+    saturated: bool,
+    baseline: Option<&[ScenarioRecord]>,
+) -> Judged {
+    let figure = figure(threshold, records, saturated);
+    let mut judged = Judged {
+        subject: threshold.subject.to_string(),
+        condition: threshold.to_string(),
+        state: State::Undecided,
+        shown: figure.map_or_else(|| "-".to_owned(), |f| threshold.figure(f.value)),
+        figure: figure.map(|f| f.value),
+        n: figure.map_or(0, |f| f.n),
+        remark: String::new(),
+    };
+    let Some(figure) = figure.filter(|f| f.decided) else { return judged };
+    let former = |baseline: &[ScenarioRecord]| self::figure(threshold, baseline, false).filter(|f| f.decided);
+    let bound = match (threshold.bound, baseline.and_then(former)) {
+        (Bound::Fixed(bound), _) => bound,
+        (Bound::BaselineTimes(factor), Some(former)) => former.value * factor,
+        (Bound::BaselinePlus(more), Some(former)) => former.value + more,
+        (_, None) => {
+            judged.remark.push_str("there is no baseline with enough samples; give one with --baseline");
+            return judged;
+        }
+    };
+    judged.state = if threshold.operator.holds(figure.value, bound) { State::Held } else { State::Broken };
+    if !matches!(threshold.bound, Bound::Fixed(_)) {
+        judged.remark = format!("the bound is {}", threshold.figure(bound));
+        if let (State::Broken, Some(baseline)) = (judged.state, baseline)
+            && !differs(threshold, records, baseline)
+        {
+            judged.state = State::Held;
+            judged.remark.push_str("; missed, but the two samples do not differ by more than chance");
+        }
+    }
+    judged
+}
+
+/// Whether the times of two runs differ by more than chance makes them: the test of Kolmogorov and Smirnov at 1 %.
+#[expect(clippy::cast_precision_loss, reason = "counts are short of 2^52")]
+fn differs(threshold: &Threshold, records: &(impl Records + ?Sized), baseline: &[ScenarioRecord]) -> bool {
+    let Measure::Time { metric, service } = threshold.subject.measure else { return true };
+    let times = [
+        times(records, metric, service, &threshold.subject.filter),
+        times(baseline, metric, service, &threshold.subject.filter),
+    ];
+    let [n, m] = [times[0].count() as f64, times[1].count() as f64];
+    n > 0.0 && m > 0.0 && times[0].distance(&times[1]) > KS_CRITICAL * ((n + m) / (n * m)).sqrt()
+}
+
+/// The views that a filter means, one of each record.
+fn views<'a>(record: &'a ScenarioRecord, filter: &'a Filter) -> Option<&'a View> {
+    let scenario = filter.scenario.as_ref().is_none_or(|name| *name == record.name);
+    let fits = |view: &&View| {
+        view.tags.stream == filter.stream && view.tags.prompt == filter.prompt && view.tags.model == filter.model
+    };
+    record.views.iter().find(fits).filter(|_| scenario)
+}
+
+/// The times of a metric: from the plan where the load is open and the threshold does not ask for the service's.
+fn times(records: &(impl Records + ?Sized), metric: Metric, service: bool, filter: &Filter) -> Histogram {
+    let mut all = Histogram::default();
+    records.each(&mut |record| {
+        let metric = if record.open && !service { metric.from_plan() } else { metric };
+        if let Some(times) = views(record, filter).and_then(|view| view.times.get(&metric)) {
+            all.add(times);
+        }
+    });
+    all
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are short of 2^52")]
+fn figure(threshold: &Threshold, records: &(impl Records + ?Sized), saturated: bool) -> Option<Figure> {
+    let Threshold { subject: Subject { measure, filter }, aggregate, min_n, .. } = threshold;
+    if let Measure::Time { metric, service } = measure {
+        let times = times(records, *metric, *service, filter);
+        let n = times.count();
+        let (value, trusted) = match aggregate {
+            Aggregate::Percentile(percent) => {
+                let percentile = times.percentile(*percent);
+                (percentile.micros as f64, percentile.trusted)
+            }
+            Aggregate::Min => (times.min() as f64, n > 0),
+            Aggregate::Max => (times.max() as f64, n > 0),
+            Aggregate::Avg => (times.mean(), n > 0),
+            _ => (n as f64, true),
+        };
+        let decided = min_n.map_or(trusted, |min| n >= min && n > 0);
+        return (n > 0 || decided).then_some(Figure { value, n, decided });
+    }
+    let mut all = View::default();
+    let (mut planned, mut dropped, mut flawed) = (0, 0, 0);
+    // Several records of one scenario took the same time.
+    let mut took: BTreeMap<String, u64> = BTreeMap::new();
+    records.each(&mut |record| {
+        let Some(view) = views(record, filter) else { return };
+        all.add(&View { times: BTreeMap::new(), ..view.clone_counts() });
+        planned += if record.open { record.planned } else { record.all().counters.sent };
+        dropped += record.dropped;
+        if let Measure::Protocol(flaw) = measure {
+            let counts = record.flaws.iter().filter(|(known, _)| flaw.is_none_or(|f| f == **known));
+            flawed += counts.map(|(_, n)| n).sum::<u64>();
+        }
+        let longest = took.entry(record.name.clone()).or_default();
+        *longest = record.took_us.max(*longest);
+    });
+    let seconds = took.into_values().sum::<u64>() as f64 / 1e6;
+    let counters = &all.counters;
+    let count = match measure {
+        Measure::Count(count) => match count {
+            Count::Planned => planned,
+            Count::Sent => counters.sent,
+            Count::Ok => counters.ok,
+            Count::Failed => counters.failed,
+            Count::Late => counters.late,
+            Count::Dropped => dropped,
+            Count::Retries => counters.retries,
+            Count::Goodput => counters.good,
+            Count::Stalls => counters.stalls,
+            Count::Coalesced => counters.coalesced,
+        },
+        Measure::Errors(None) => counters.failed,
+        Measure::Errors(Some(failure)) => all.failures.get(failure).copied().unwrap_or(0),
+        Measure::Protocol(None) => all.failures.get(&Failure::Protocol).copied().unwrap_or(0),
+        Measure::Protocol(Some(_)) => flawed,
+        Measure::Saturated => u64::from(saturated),
+        Measure::OutputTps => counters.tokens_out,
+        Measure::Time { .. } => 0,
+    };
+    let n = counters.sent;
+    let value = match aggregate {
+        Aggregate::Rate => count as f64 / n.max(1) as f64,
+        Aggregate::Share => count as f64 / planned.max(1) as f64,
+        Aggregate::PerSecond | Aggregate::Value => count as f64 / seconds.max(1e-6),
+        _ => count as f64,
+    };
+    let decided = min_n.map_or(n > 0 || planned > 0, |min| n >= min);
+    Some(Figure { value, n, decided })
+}
+
+impl View {
+    /// The counts without the times.
+    fn clone_counts(&self) -> Self {
+        Self {
+            tags: self.tags.clone(),
+            counters: self.counters,
+            failures: self.failures.clone(),
+            times: BTreeMap::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::load::metrics::record::{Recorder, Sample, Sorting, Tags};
+
+    /// A record of so many answers of each latency in milliseconds, and of failures.
+    fn record(latencies: &[(u64, usize)], failures: &[(Failure, usize)]) -> ScenarioRecord {
+        let sorting = Sorting { views: vec![(Tags::default(), None, None)], slo: vec![], stall_us: 1_000_000 };
+        let mut recorder = Recorder::new(ScenarioRecord::new("s", true, Duration::from_secs(10)), Arc::new(sorting));
+        let mut take = |millis: u64, failure: Option<Failure>| {
+            recorder.record.plan(Duration::ZERO);
+            let failure = failure.map(|f| (f, "why".to_owned()));
+            recorder.take(&Sample { end: millis * 1_000_000, failure, ..Sample::default() });
+        };
+        for (millis, n) in latencies {
+            (0..*n).for_each(|_| take(*millis, None));
+        }
+        for (failure, n) in failures {
+            (0..*n).for_each(|_| take(1, Some(*failure)));
+        }
+        recorder.record
+    }
+
+    fn read(subject: &str, condition: &str) -> Threshold {
+        Threshold::parse(&subject.parse().unwrap(), condition).unwrap()
+    }
+
+    fn verdict(record: &ScenarioRecord, thresholds: &[Threshold], circumstances: &Circumstances) -> Judgement {
+        judge(std::slice::from_ref(record), thresholds, circumstances, None)
+    }
+
+    #[test]
+    fn a_missed_threshold_is_broken_and_one_with_too_few_samples_is_undecided() {
+        let none = Circumstances::default();
+        let p95 = read("e2e", "p95 < 1s");
+        assert_eq!(verdict(&record(&[(100, 1000)], &[]), std::slice::from_ref(&p95), &none).verdict, Verdict::Held);
+        let slow = verdict(&record(&[(100, 900), (3000, 100)], &[]), std::slice::from_ref(&p95), &none);
+        assert_eq!(slow.verdict, Verdict::Broken);
+        assert!(slow.reasons[0].starts_with("e2e: 3 s is not p95 < 1 s"), "{:?}", slow.reasons);
+        assert_eq!(verdict(&record(&[(100, 50)], &[]), std::slice::from_ref(&p95), &none).verdict, Verdict::Undecided);
+        let few = Threshold { min_n: Some(20), ..p95 };
+        assert_eq!(verdict(&record(&[(100, 50)], &[]), &[few], &none).verdict, Verdict::Held);
+    }
+
+    #[test]
+    fn failures_fail_a_run_that_says_nothing_of_them() {
+        let none = Circumstances::default();
+        for (latencies, failures, expected) in [
+            (vec![], vec![(Failure::Server, 100)], Verdict::Broken),
+            (vec![(10, 50)], vec![(Failure::Server, 50)], Verdict::Broken),
+            (vec![(10, 50)], vec![(Failure::Cut, 1)], Verdict::Broken),
+            (vec![], vec![(Failure::Connect, 10)], Verdict::Unreachable),
+            (vec![(10, 50)], vec![], Verdict::Held),
+        ] {
+            let judged = verdict(&record(&latencies, &failures), &[], &none);
+            assert_eq!(judged.verdict, expected, "{failures:?} {judged:?}");
+        }
+        let tolerant = read("errors", "rate < 5%");
+        let wrong = record(&[(10, 99)], &[(Failure::Protocol, 1)]);
+        assert_eq!(verdict(&wrong, std::slice::from_ref(&tolerant), &none).verdict, Verdict::Protocol);
+        let protocol = read("protocol", "count < 2");
+        assert_eq!(verdict(&wrong, &[tolerant, protocol], &none).verdict, Verdict::Held);
+    }
+
+    #[test]
+    fn a_late_engine_makes_the_run_invalid_and_not_slow() {
+        let mut late = record(&[(100, 1000)], &[]);
+        (0..1000).for_each(|_| late.lag.record(20_000));
+        let circumstances = Circumstances { interval_us: vec![Some(5000.0)], ..Circumstances::default() };
+        let judged = verdict(&late, &[read("e2e", "p95 < 1s")], &circumstances);
+        assert_eq!(judged.verdict, Verdict::Invalid);
+        assert!(judged.reasons[0].contains("late by 20 ms"), "{:?}", judged.reasons);
+        let allowed = Circumstances { lag_us: Some(50_000), ..circumstances };
+        assert_eq!(verdict(&late, &[], &allowed).verdict, Verdict::Held);
+        let busy = Circumstances { cpu_share: 0.95, wall: Duration::from_secs(5), ..Circumstances::default() };
+        assert_eq!(verdict(&record(&[(1, 9)], &[]), &[], &busy).verdict, Verdict::Invalid);
+    }
+
+    #[test]
+    fn what_was_planned_and_not_sent_makes_the_run_invalid_unless_it_was_stopped_for_cause() {
+        let mut short = record(&[(10, 100)], &[]);
+        short.dropped = 5;
+        let circumstances = Circumstances { interval_us: vec![None], ..Circumstances::default() };
+        assert_eq!(verdict(&short, &[], &circumstances).verdict, Verdict::Invalid);
+        let aborted = Circumstances { stopped: Some(Stopped::Threshold("x".into())), ..circumstances.clone() };
+        assert_eq!(verdict(&short, &[], &aborted).verdict, Verdict::Broken);
+        let interrupted = Circumstances { stopped: Some(Stopped::Interrupted), ..circumstances };
+        assert_eq!(verdict(&short, &[], &interrupted).verdict, Verdict::Interrupted);
+    }
+
+    #[test]
+    fn a_baseline_is_missed_by_a_difference_and_not_by_noise() {
+        let none = Circumstances::default();
+        let threshold = read("e2e", "p95 < baseline*1.1");
+        let of = |run: &ScenarioRecord, base: &ScenarioRecord| {
+            let judged = judge(
+                std::slice::from_ref(run),
+                std::slice::from_ref(&threshold),
+                &none,
+                Some(std::slice::from_ref(base)),
+            );
+            judged.thresholds[0].state
+        };
+        let base = record(&[(100, 950), (200, 50)], &[]);
+        assert_eq!(of(&record(&[(300, 1000)], &[]), &base), State::Broken);
+        assert_eq!(of(&record(&[(100, 940), (200, 60)], &[]), &base), State::Held, "six more of a thousand are chance");
+        assert_eq!(verdict(&base, &[threshold], &none).verdict, Verdict::Undecided, "without a baseline");
+    }
+}

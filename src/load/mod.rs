@@ -1,0 +1,18 @@
+//! Load, stress and replay: a declared load is driven at a gateway or provider, every answer is checked, what was measured is judged
+//! by thresholds. `docs/load.md` has the files and the words.
+
+pub mod answers;
+pub mod arrivals;
+pub mod conversation;
+pub mod dice;
+pub mod engine;
+pub mod face;
+pub mod judge;
+pub mod metrics;
+pub mod plan;
+pub mod quantity;
+pub mod recorded;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod threshold;

@@ -1,0 +1,506 @@
+//! Scenario files as they are written: every key with its type. `ccsmoke load schema` prints the JSON Schema of these types.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use crate::load::metrics::Flaw;
+use crate::load::quantity::{Rate, Share, Time};
+
+/// A suite of scenarios against one target, with the thresholds that it has to hold.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "A ccsmoke load suite")]
+pub struct SuiteFile {
+    /// One line that says what the suite shows.
+    pub title: String,
+    /// What everything random follows from.
+    #[serde(default)]
+    pub seed: u64,
+    /// Whether scenarios run one after another or all at once.
+    #[serde(default)]
+    pub order: Order,
+    /// Where requests go.
+    pub target: TargetFile,
+    /// What requests are made of.
+    #[serde(default)]
+    pub data: DataFile,
+    /// What is not held against an answer.
+    #[serde(default)]
+    pub checks: ChecksFile,
+    /// Where the run stops.
+    #[serde(default)]
+    pub limits: LimitsFile,
+    /// The scenarios.
+    #[schemars(with = "Vec<ScenarioFile>")]
+    pub scenario: Vec<Spanned<ScenarioFile>>,
+    /// What a good answer keeps to, by metric (`ttft`, `tpot`, `e2e`): goodput counts those that do.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Time>")]
+    pub slo: BTreeMap<Spanned<String>, Time>,
+    /// What has to hold, by metric: `"e2e{stream=true}" = ["p95 < 2s, abort_after=30s"]`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Vec<String>>")]
+    pub thresholds: BTreeMap<Spanned<String>, Vec<Spanned<String>>>,
+}
+
+/// How the scenarios of a suite follow each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// One after another.
+    #[default]
+    Sequence,
+    /// All at once.
+    Parallel,
+}
+
+/// Where requests go.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TargetFile {
+    /// The base URL, without `/v1`; `--url` or `--target` replace it.
+    #[schemars(with = "String")]
+    pub url: Spanned<String>,
+    /// A variable that replaces it.
+    pub url_env: Option<String>,
+    /// The API that requests are written in.
+    pub api: Api,
+    /// Credentials, used in rotation. Real ones belong into a variable.
+    #[serde(default)]
+    pub tokens: Vec<String>,
+    /// The first of these variables that is set replaces them, with commas between them.
+    #[serde(default)]
+    pub tokens_env: Vec<String>,
+    /// Further headers.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub headers: BTreeMap<String, Spanned<String>>,
+    /// How long a new connection may take.
+    #[serde(default = "connect_timeout")]
+    pub connect_timeout: Time,
+    /// How long the first piece of an answer may take.
+    #[serde(default = "ttft_timeout")]
+    pub ttft_timeout: Time,
+    /// How long a stream may be silent.
+    #[serde(default = "idle_timeout")]
+    pub idle_timeout: Time,
+    /// How long a whole answer may take.
+    #[serde(default = "timeout")]
+    pub timeout: Time,
+}
+
+fn connect_timeout() -> Time {
+    Time(std::time::Duration::from_secs(5))
+}
+
+fn ttft_timeout() -> Time {
+    Time(std::time::Duration::from_secs(30))
+}
+
+fn idle_timeout() -> Time {
+    Time(std::time::Duration::from_secs(30))
+}
+
+fn timeout() -> Time {
+    Time(std::time::Duration::from_secs(120))
+}
+
+/// The API that requests are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Api {
+    /// `OpenAI`'s `/v1/chat/completions`.
+    OpenaiChat,
+    /// Anthropic's `/v1/messages`.
+    AnthropicMessages,
+}
+
+/// What requests are made of.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DataFile {
+    /// The models to ask for; none takes those that the target lists.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// A file of models not to ask for, one a line, `#` before a comment.
+    #[schemars(with = "Option<String>")]
+    pub models_exclude: Option<Spanned<String>>,
+    /// System prompts, of which one is drawn; an empty text is none.
+    #[serde(default)]
+    pub system: Vec<String>,
+    /// Classes of prompts, such as `short`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, PromptsFile>")]
+    pub prompts: BTreeMap<String, Spanned<PromptsFile>>,
+    /// Conversations: a file, or a folder of such files.
+    #[schemars(with = "Option<String>")]
+    pub conversations: Option<Spanned<String>>,
+}
+
+/// A class of prompts.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PromptsFile {
+    /// The prompts.
+    #[serde(default)]
+    pub texts: Vec<String>,
+    /// A file with one prompt a line.
+    #[schemars(with = "Option<String>")]
+    pub file: Option<Spanned<String>>,
+}
+
+/// What is not held against an answer.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChecksFile {
+    /// Flaws that are counted and fail nothing.
+    #[serde(default)]
+    pub ignore: Vec<Flaw>,
+    /// A gap in a stream above this is a stall.
+    pub stall: Option<Time>,
+}
+
+/// Where the run stops.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsFile {
+    /// Requests, tries again included.
+    pub requests: Option<u64>,
+    /// Requests at once; the rest wait in the plan, and their wait counts.
+    pub in_flight: Option<u32>,
+    /// Tokens in and out.
+    pub tokens: Option<u64>,
+    /// Dollars, with the prices below.
+    pub usd: Option<f64>,
+    /// Dollars for a million tokens of requests.
+    pub usd_per_million_in: Option<f64>,
+    /// Dollars for a million tokens of answers.
+    pub usd_per_million_out: Option<f64>,
+    /// Time.
+    pub time: Option<Time>,
+    /// How late the engine may be (p99) before the run is invalid, instead of what follows from the load.
+    pub lag: Option<Time>,
+}
+
+/// One scenario.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioFile {
+    /// Its name.
+    #[schemars(with = "String")]
+    pub name: Spanned<String>,
+    /// When requests are sent.
+    pub load: LoadFile,
+    /// What is sent, by weight.
+    #[serde(default)]
+    pub mix: Vec<MixFile>,
+    /// Which model is asked.
+    #[serde(default)]
+    pub model: ModelChoice,
+    /// The temperature, or the range that it is drawn from.
+    pub temperature: Option<Range>,
+    /// The most tokens of an answer. Anthropic's API asks for it: 1024 when absent.
+    pub max_tokens: Option<u32>,
+    /// Whether and when failed requests are tried again.
+    pub retry: Option<RetryFile>,
+    /// How conversations are held, in sessions.
+    #[serde(default)]
+    pub converse: ConverseFile,
+    /// The requests of `load.once`.
+    #[serde(default)]
+    #[schemars(with = "Vec<RequestFile>")]
+    pub request: Vec<Spanned<RequestFile>>,
+}
+
+/// When requests are sent.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LoadFile {
+    /// Open: requests start when they are due, however slow the answers are.
+    #[schemars(with = "ArrivalsFile")]
+    Arrivals(Spanned<ArrivalsFile>),
+    /// Open: requests start at recorded times.
+    #[schemars(with = "TraceFile")]
+    Trace(Spanned<TraceFile>),
+    /// Closed: users who wait for each answer.
+    #[schemars(with = "UsersFile")]
+    Users(Spanned<UsersFile>),
+    /// Closed: sessions that hold conversations.
+    #[schemars(with = "SessionsFile")]
+    Sessions(Spanned<SessionsFile>),
+    /// Each of the scenario's requests, all at once.
+    #[schemars(with = "OnceFile")]
+    Once(Spanned<OnceFile>),
+}
+
+/// Arrivals by rate.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ArrivalsFile {
+    /// The rate, with `for`; with stages, the rate that they start from.
+    #[serde(default)]
+    pub rate: Rate,
+    /// How long.
+    pub r#for: Option<Time>,
+    /// Rates that are reached evenly, one after another.
+    #[serde(default)]
+    pub stages: Vec<RateStage>,
+    /// Evenly, or at random as independent callers come.
+    #[serde(default)]
+    pub process: ProcessKind,
+}
+
+/// How arrivals come about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessKind {
+    /// Evenly.
+    #[default]
+    Constant,
+    /// At random: a Poisson process.
+    Poisson,
+}
+
+/// A rate that is reached evenly.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateStage {
+    /// The rate at the end.
+    pub to: Rate,
+    /// How long it takes.
+    pub over: Time,
+}
+
+/// Recorded times.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TraceFile {
+    /// JSON lines with a `timestamp` in milliseconds, as Mooncake's traces have.
+    #[schemars(with = "String")]
+    pub file: Spanned<String>,
+}
+
+/// Users who wait for each answer.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UsersFile {
+    /// How many, with `for`; with stages, how many they start from.
+    #[serde(default)]
+    pub users: u32,
+    /// How long.
+    pub r#for: Option<Time>,
+    /// Numbers that are reached evenly, one after another.
+    #[serde(default)]
+    pub stages: Vec<UserStage>,
+}
+
+/// A number of users that is reached evenly.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserStage {
+    /// How many at the end.
+    pub to: u32,
+    /// How long it takes.
+    pub over: Time,
+}
+
+/// Sessions that hold conversations: sessions × workers of them, each several at once.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SessionsFile {
+    /// Sessions of a worker.
+    #[serde(default = "one")]
+    pub sessions: u32,
+    /// Workers.
+    #[serde(default = "one")]
+    pub workers: u32,
+    /// Conversations that a session holds at once.
+    #[serde(default = "one")]
+    pub concurrency: u32,
+    /// How long new conversations begin; without it every conversation is held once.
+    pub r#for: Option<Time>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// Each request so many times.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OnceFile {
+    /// How many times.
+    #[serde(default = "one")]
+    pub times: u32,
+}
+
+/// An entry of a mix.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MixFile {
+    /// Its weight among the others.
+    #[serde(default = "one")]
+    pub weight: u32,
+    /// Whether answers are streamed.
+    #[serde(default)]
+    pub stream: bool,
+    /// Classes of prompts; all when empty.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub prompt: Vec<Spanned<String>>,
+}
+
+/// Which model is asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelChoice {
+    /// One at random.
+    #[default]
+    Random,
+    /// One after another.
+    Each,
+    /// This one.
+    Only(String),
+}
+
+/// A range of numbers, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    /// The lowest.
+    pub min: f64,
+    /// The highest.
+    pub max: f64,
+}
+
+/// Whether and when failed requests are tried again.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryFile {
+    /// Tries after the first.
+    pub max: u32,
+    /// Kinds of failure that are tried again.
+    #[serde(default = "retry_on")]
+    #[schemars(with = "Vec<String>")]
+    pub on: Vec<Spanned<String>>,
+    /// The first pause; each further one is twice as long, and each is drawn between none and all of it.
+    #[serde(default = "base")]
+    pub base: Time,
+    /// The longest pause.
+    #[serde(default = "cap")]
+    pub cap: Time,
+    /// Whether `retry-after` counts when it is longer.
+    #[serde(default = "yes")]
+    pub honor_retry_after: bool,
+}
+
+fn retry_on() -> Vec<Spanned<String>> {
+    ["rate_limited", "overloaded", "server", "connect"].map(|kind| Spanned::new(0..0, kind.to_owned())).into()
+}
+
+fn base() -> Time {
+    Time(std::time::Duration::from_millis(200))
+}
+
+fn cap() -> Time {
+    Time(std::time::Duration::from_secs(5))
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// How conversations are held.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConverseFile {
+    /// What stands in the history where the model answered.
+    #[serde(default)]
+    pub history: History,
+    /// Whether answers are streamed.
+    #[serde(default)]
+    pub stream: bool,
+    /// The most messages of the user in a conversation.
+    pub max_messages: Option<u32>,
+    /// How likely it is that a conversation stops early.
+    #[serde(default)]
+    pub stops_early: Share,
+    /// After at most so many messages it then stops; 3 when absent.
+    pub stops_within: Option<u32>,
+    /// How long a person thinks and types.
+    #[serde(default)]
+    pub think: Think,
+}
+
+/// What stands in the history where the model answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum History {
+    /// What the script says.
+    #[default]
+    Scripted,
+    /// What the model said.
+    Live,
+}
+
+/// How long a person thinks and types: in proportion to the next message, within bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Think {
+    /// For each character of the next message.
+    pub per_char: Time,
+    /// At least.
+    pub min: Time,
+    /// At most.
+    pub max: Time,
+    /// All of it times this; 0 is as fast as possible.
+    pub scale: f64,
+}
+
+impl Default for Think {
+    fn default() -> Self {
+        let millis = |n| Time(std::time::Duration::from_millis(n));
+        Self { per_char: millis(40), min: millis(200), max: millis(8000), scale: 1.0 }
+    }
+}
+
+/// A request of `load.once`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RequestFile {
+    /// Its name: its class in the report.
+    #[schemars(with = "String")]
+    pub name: Spanned<String>,
+    /// The user's message.
+    pub prompt: String,
+    /// The system prompt.
+    pub system: Option<String>,
+    /// The model; drawn like the others' when absent.
+    pub model: Option<String>,
+    /// Whether the answer is streamed.
+    #[serde(default)]
+    pub stream: bool,
+    /// The most tokens of the answer.
+    pub max_tokens: Option<u32>,
+    /// How long the answer may take.
+    pub deadline: Option<Time>,
+    /// Tools on offer.
+    #[serde(default)]
+    #[schemars(with = "Vec<ToolFile>")]
+    pub tool: Vec<Spanned<ToolFile>>,
+}
+
+/// A tool on offer.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToolFile {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// The JSON Schema of its arguments, as text.
+    pub schema: String,
+}

@@ -1,0 +1,418 @@
+//! From a suite file to a suite: everything is checked, and what is wrong is shown at its place.
+
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+use hyper::header::{HeaderName, HeaderValue};
+use toml::Spanned;
+
+use super::file::{
+    ArrivalsFile, LimitsFile, LoadFile, MixFile, ProcessKind, PromptsFile, RequestFile, RetryFile, ScenarioFile,
+    SuiteFile, TargetFile, UsersFile,
+};
+use super::{Adjust, Class, Fixed, Limits, Load, Mix, ModelChoice, Retry, Scenario, Source, Suite, Target, Timeouts};
+use crate::file_error::FileError;
+use crate::load::arrivals::{Curve, Process};
+use crate::load::conversation::{self, Conversation};
+use crate::load::metrics::{Failure, Metric};
+use crate::load::threshold::{Subject, Threshold};
+use crate::secret::Secret;
+use crate::target::base_url;
+
+/// A gap above this is a stall where the suite says nothing.
+const STALL: Duration = Duration::from_secs(1);
+
+/// What an answer of a conversation that stops early stops within where the suite says nothing.
+const STOPS_WITHIN: u32 = 3;
+
+pub(super) struct Resolver<'a> {
+    pub(super) path: &'a Path,
+    pub(super) text: &'a str,
+    pub(super) source: &'a Source,
+    pub(super) adjust: &'a Adjust,
+    pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Resolver<'_> {
+    fn at(&self, span: Range<usize>, message: impl Into<String>) -> FileError {
+        FileError::at(self.path, self.text, span, message)
+    }
+
+    pub(super) fn suite(&self, file: SuiteFile) -> Result<Suite, FileError> {
+        let mut classes = Vec::new();
+        for (name, prompts) in file.data.prompts {
+            classes.push(Class { texts: self.prompts(&name, &prompts)?, name });
+        }
+        let conversations = match &file.data.conversations {
+            Some(place) => self.conversations(place)?,
+            None => Vec::new(),
+        };
+        let models_exclude = match &file.data.models_exclude {
+            Some(name) => exclusions(&self.beside(name)?),
+            None => Vec::new(),
+        };
+        let mut scenarios = Vec::new();
+        for scenario in file.scenario {
+            let span = scenario.get_ref().name.span();
+            let scenario = self.scenario(scenario.into_inner(), &mut classes, &conversations)?;
+            if scenarios.iter().any(|known: &Scenario| known.name == scenario.name) {
+                return Err(self.at(span, "two scenarios have this name"));
+            }
+            scenarios.push(scenario);
+        }
+        if scenarios.is_empty() {
+            return Err(FileError::whole(self.path, "holds no [[scenario]]"));
+        }
+        let known: Vec<String> = scenarios.iter().map(|s| s.name.clone()).collect();
+        if let Some(unknown) = self.adjust.only.iter().find(|name| !known.contains(name)) {
+            let message = format!("has no scenario {unknown:?}; it has {}", known.join(", "));
+            return Err(FileError::whole(self.path, message));
+        }
+        let mut thresholds = Vec::new();
+        for (subject, conditions) in &file.thresholds {
+            let filter = |subject: &Subject| check_filter(subject, &known, &classes, &file.data.models);
+            let subject = subject
+                .get_ref()
+                .parse::<Subject>()
+                .and_then(|s| filter(&s).map(|()| s))
+                .map_err(|message| self.at(subject.span(), message))?;
+            for condition in conditions {
+                let threshold = Threshold::parse(&subject, condition.get_ref());
+                thresholds.push(threshold.map_err(|message| self.at(condition.span(), message))?);
+            }
+        }
+        let only = &self.adjust.only;
+        if !only.is_empty() {
+            scenarios.retain(|s| only.contains(&s.name));
+            thresholds.retain(|t| t.subject.filter.scenario.as_ref().is_none_or(|name| only.contains(name)));
+        }
+        let mut slo = Vec::new();
+        for (name, time) in file.slo {
+            let metric =
+                Metric::named(name.get_ref()).filter(|m| matches!(m, Metric::Ttft | Metric::Tpot | Metric::E2e));
+            let metric = metric.ok_or_else(|| self.at(name.span(), "`slo` has ttft, tpot and e2e"))?;
+            slo.push((metric, time.0));
+        }
+        let stem = self.path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(Suite {
+            name: stem,
+            title: file.title,
+            seed: self.adjust.seed.unwrap_or(file.seed),
+            order: file.order,
+            target: self.target(file.target)?,
+            models: file.data.models,
+            models_exclude,
+            systems: file.data.system,
+            classes,
+            ignore: file.checks.ignore.into_iter().collect(),
+            stall: file.checks.stall.map_or(STALL, |t| t.0),
+            limits: self.limits(&file.limits)?,
+            scenarios,
+            slo,
+            thresholds,
+            conversations,
+        })
+    }
+
+    /// The text of a file that the suite names.
+    fn beside(&self, name: &Spanned<String>) -> Result<String, FileError> {
+        let wrong = |e: FileError| self.at(name.span(), e.to_string());
+        self.source.read(name.get_ref()).map_err(wrong)
+    }
+
+    fn prompts(&self, name: &str, prompts: &Spanned<PromptsFile>) -> Result<Vec<String>, FileError> {
+        let span = prompts.span();
+        let prompts = prompts.get_ref();
+        let texts = match (&prompts.file, prompts.texts.is_empty()) {
+            (Some(_), false) => return Err(self.at(span, "prompts have either `texts` or `file`, not both")),
+            (Some(file), true) => self.beside(file)?.lines().map(str::trim).map(str::to_owned).collect(),
+            (None, _) => prompts.texts.clone(),
+        };
+        let texts: Vec<String> = texts.into_iter().filter(|t| !t.trim().is_empty()).collect();
+        if texts.is_empty() {
+            return Err(self.at(span, format!("the class {name:?} has no prompts; give `texts`, or a `file`")));
+        }
+        Ok(texts)
+    }
+
+    fn conversations(&self, place: &Spanned<String>) -> Result<Vec<Conversation>, FileError> {
+        let wrong = |e: FileError| self.at(place.span(), e.to_string());
+        let mut all = Vec::new();
+        for name in self.source.list(place.get_ref()).map_err(wrong)? {
+            let text = self.source.read(&name).map_err(wrong)?;
+            all.extend(conversation::parse(&self.source.path(&name), &text)?);
+        }
+        if all.is_empty() {
+            return Err(self.at(place.span(), "holds no conversation (*.json, *.jsonl)"));
+        }
+        Ok(all)
+    }
+
+    fn target(&self, file: TargetFile) -> Result<Target, FileError> {
+        let from_env = file.url_env.as_ref().and_then(|name| Some((name, (self.variable)(name)?)));
+        let url = if let Some((name, url)) = from_env {
+            base_url(&url).map_err(|e| FileError::whole(self.path, format!("the variable {name}: {e}")))?;
+            url
+        } else {
+            base_url(file.url.get_ref()).map_err(|e| self.at(file.url.span(), e))?;
+            file.url.into_inner()
+        };
+        let replaced = file.tokens_env.iter().find_map(|name| (self.variable)(name).filter(|v| !v.trim().is_empty()));
+        let tokens = match replaced {
+            Some(list) => list.split(',').map(str::trim).filter(|t| !t.is_empty()).map(Secret::new).collect(),
+            None => file.tokens.into_iter().map(Secret::new).collect(),
+        };
+        let mut headers = Vec::new();
+        for (name, value) in file.headers {
+            if name.parse::<HeaderName>().is_err() || HeaderValue::from_str(value.get_ref()).is_err() {
+                return Err(self.at(value.span(), "this is no header"));
+            }
+            headers.push((name, value.into_inner()));
+        }
+        let timeouts = Timeouts {
+            connect: file.connect_timeout.0,
+            ttft: file.ttft_timeout.0,
+            idle: file.idle_timeout.0,
+            whole: file.timeout.0,
+        };
+        Ok(Target { url, api: file.api, tokens, headers, timeouts })
+    }
+
+    fn limits(&self, file: &LimitsFile) -> Result<Limits, FileError> {
+        let usd = match (file.usd, file.usd_per_million_in, file.usd_per_million_out) {
+            (None, ..) => None,
+            (Some(most), Some(input), Some(output)) => Some((most, input / 1e6, output / 1e6)),
+            (Some(_), ..) => {
+                let message = "`limits.usd` needs the prices `usd_per_million_in` and `usd_per_million_out`";
+                return Err(FileError::whole(self.path, message));
+            }
+        };
+        if file.in_flight == Some(0) {
+            return Err(FileError::whole(self.path, "`limits.in_flight` is at least 1"));
+        }
+        Ok(Limits {
+            requests: file.requests,
+            in_flight: file.in_flight,
+            tokens: file.tokens,
+            usd,
+            time: file.time.map(|t| t.0),
+            lag: file.lag.map(|t| t.0),
+        })
+    }
+
+    fn scenario(
+        &self,
+        file: ScenarioFile,
+        classes: &mut Vec<Class>,
+        conversations: &[Conversation],
+    ) -> Result<Scenario, FileError> {
+        let name = &file.name;
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if name.get_ref().is_empty() || !name.get_ref().chars().all(plain) {
+            return Err(self.at(name.span(), "a scenario's name has letters, digits, `_` and `-`"));
+        }
+        let fail = |message: &str| Err(self.at(name.span(), message));
+        let load = self.load(&file.load)?;
+        let mixed = matches!(load, Load::Open(_) | Load::Users(_));
+        if mixed && file.mix.is_empty() {
+            return fail("this load needs a `mix` of what is sent");
+        }
+        if !mixed && !file.mix.is_empty() {
+            return fail("only loads of arrivals, traces and users have a `mix`");
+        }
+        if matches!(load, Load::Once { .. }) == file.request.is_empty() {
+            return fail("`load.once` and [[scenario.request]] belong together");
+        }
+        if matches!(load, Load::Sessions { .. }) && conversations.is_empty() {
+            return fail("sessions need `data.conversations`");
+        }
+        if mixed && file.mix.iter().all(|m| m.weight == 0) {
+            return fail("all weights of the mix are 0");
+        }
+        if let Some(range) = &file.temperature
+            && !(0.0 <= range.min && range.min <= range.max && range.max <= 2.0)
+        {
+            return fail("`temperature` goes from `min` to `max`, both between 0 and 2");
+        }
+        if matches!(file.model, ModelChoice::Only(ref model) if model.is_empty()) {
+            return fail("the model has no name");
+        }
+        let mix = file.mix.iter().map(|m| self.mix(m, classes)).collect::<Result<_, _>>()?;
+        let mut requests = Vec::new();
+        for request in file.request {
+            requests.push(self.request(request, classes)?);
+        }
+        if file.converse.stops_within == Some(0) || file.converse.max_messages == Some(0) {
+            return fail("a conversation has at least one message");
+        }
+        let mut converse = file.converse;
+        converse.stops_within.get_or_insert(STOPS_WITHIN);
+        Ok(Scenario {
+            name: file.name.into_inner(),
+            load,
+            mix,
+            model: file.model,
+            temperature: file.temperature.map(|r| (r.min, r.max)),
+            max_tokens: file.max_tokens,
+            retry: file.retry.as_ref().map(|r| self.retry(r)).transpose()?,
+            converse,
+            requests,
+        })
+    }
+
+    fn load(&self, file: &LoadFile) -> Result<Load, FileError> {
+        Ok(match file {
+            LoadFile::Arrivals(arrivals) => {
+                let curve = self.rates(arrivals)?;
+                Load::Open(match arrivals.get_ref().process {
+                    ProcessKind::Constant => Process::Even(curve),
+                    ProcessKind::Poisson => Process::Poisson(curve),
+                })
+            }
+            LoadFile::Trace(trace) => {
+                let name = &trace.get_ref().file;
+                let times = conversation::trace(&self.source.path(name.get_ref()), &self.beside(name)?)?;
+                Load::Open(Process::Trace(times.into_iter().map(|t| t.mul_f64(self.adjust.time)).collect()))
+            }
+            LoadFile::Users(users) => Load::Users(self.users(users)?),
+            LoadFile::Sessions(sessions) => {
+                let span = sessions.span();
+                let sessions = sessions.get_ref();
+                if [sessions.sessions, sessions.workers, sessions.concurrency].contains(&0) {
+                    return Err(self.at(span, "`sessions`, `workers` and `concurrency` are at least 1"));
+                }
+                Load::Sessions {
+                    sessions: self.scaled_users(sessions.sessions),
+                    workers: sessions.workers,
+                    concurrency: sessions.concurrency,
+                    lasts: sessions.r#for.map(|t| t.0.mul_f64(self.adjust.time)),
+                }
+            }
+            LoadFile::Once(once) => {
+                if once.get_ref().times == 0 {
+                    return Err(self.at(once.span(), "`times` is at least 1"));
+                }
+                Load::Once { times: once.get_ref().times }
+            }
+        })
+    }
+
+    fn rates(&self, arrivals: &Spanned<ArrivalsFile>) -> Result<Curve, FileError> {
+        let file = arrivals.get_ref();
+        let Adjust { rate, time, .. } = *self.adjust;
+        let curve = match (file.r#for, file.stages.is_empty()) {
+            (Some(lasts), true) => Curve::new(file.rate.0 * rate, [(file.rate.0 * rate, lasts.0.mul_f64(time))]),
+            (None, false) => {
+                let stages = file.stages.iter().map(|s| (s.to.0 * rate, s.over.0.mul_f64(time)));
+                Curve::new(file.rate.0 * rate, stages)
+            }
+            _ => return Err(self.at(arrivals.span(), "arrivals have either `rate` and `for`, or `stages`")),
+        };
+        if curve.total() <= 0.0 {
+            return Err(self.at(arrivals.span(), "these arrivals come to no request at all"));
+        }
+        Ok(curve)
+    }
+
+    fn users(&self, users: &Spanned<UsersFile>) -> Result<Curve, FileError> {
+        let file = users.get_ref();
+        let time = self.adjust.time;
+        let scaled = |users| f64::from(self.scaled_users(users));
+        let curve = match (file.r#for, file.stages.is_empty()) {
+            (Some(lasts), true) => Curve::new(scaled(file.users), [(scaled(file.users), lasts.0.mul_f64(time))]),
+            (None, false) => {
+                let stages = file.stages.iter().map(|s| (scaled(s.to), s.over.0.mul_f64(time)));
+                Curve::new(scaled(file.users), stages)
+            }
+            _ => return Err(self.at(users.span(), "users have either `users` and `for`, or `stages`")),
+        };
+        if curve.peak() < 1.0 || curve.duration().is_zero() {
+            return Err(self.at(users.span(), "these users come to no request at all"));
+        }
+        Ok(curve)
+    }
+
+    /// So many users, scaled; at least one where there was one.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
+    fn scaled_users(&self, users: u32) -> u32 {
+        if users == 0 { 0 } else { ((f64::from(users) * self.adjust.rate).round() as u32).max(1) }
+    }
+
+    fn mix(&self, file: &MixFile, classes: &[Class]) -> Result<Mix, FileError> {
+        let mut chosen = Vec::new();
+        for name in &file.prompt {
+            let place = classes.iter().position(|c| &c.name == name.get_ref());
+            let known = || classes.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
+            let unknown =
+                || self.at(name.span(), format!("there is no class of prompts of this name; there are {}", known()));
+            chosen.push(index(place.ok_or_else(unknown)?));
+        }
+        if chosen.is_empty() {
+            chosen = (0..index(classes.len())).collect();
+        }
+        if chosen.is_empty() {
+            return Err(FileError::whole(self.path, "a mix needs prompts: give [data.prompts]"));
+        }
+        Ok(Mix { weight: file.weight, stream: file.stream, classes: chosen })
+    }
+
+    fn request(&self, request: Spanned<RequestFile>, classes: &mut Vec<Class>) -> Result<Fixed, FileError> {
+        let request = request.into_inner();
+        let name = request.name.get_ref();
+        if name.is_empty() || classes.iter().any(|c| &c.name == name) {
+            return Err(self.at(request.name.span(), "a request needs a name that no other request or class has"));
+        }
+        let mut tools = Vec::new();
+        for tool in request.tool {
+            if let Err(e) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&tool.get_ref().schema) {
+                return Err(self.at(tool.span(), format!("the tool's `schema` is no JSON object: {e}")));
+            }
+            tools.push(tool.into_inner());
+        }
+        let class = index(classes.len());
+        classes.push(Class { name: name.clone(), texts: vec![request.prompt] });
+        Ok(Fixed {
+            class,
+            system: request.system,
+            model: request.model,
+            stream: request.stream,
+            max_tokens: request.max_tokens,
+            deadline: request.deadline.map(|t| t.0),
+            tools,
+        })
+    }
+
+    fn retry(&self, file: &RetryFile) -> Result<Retry, FileError> {
+        let mut on = Vec::new();
+        for kind in &file.on {
+            let failure = Failure::named(kind.get_ref());
+            on.push(
+                failure.ok_or_else(|| self.at(kind.span(), "this is no kind of failure; docs/load.md lists them"))?,
+            );
+        }
+        Ok(Retry { max: file.max, on, base: file.base.0, cap: file.cap.0, honor_retry_after: file.honor_retry_after })
+    }
+}
+
+/// The tags of a threshold name what there is: a misspelt one would hold on nothing.
+fn check_filter(subject: &Subject, scenarios: &[String], classes: &[Class], models: &[String]) -> Result<(), String> {
+    let filter = &subject.filter;
+    let unknown = |what: &str, name: &str| Err(format!("there is no {what} {name:?} in this suite"));
+    match (&filter.scenario, &filter.prompt, &filter.model) {
+        (Some(name), ..) if !scenarios.contains(name) => unknown("scenario", name),
+        (_, Some(name), _) if !classes.iter().any(|c| &c.name == name) => unknown("class of prompts", name),
+        (.., Some(name)) if !models.is_empty() && !models.contains(name) => unknown("model", name),
+        _ => Ok(()),
+    }
+}
+
+/// Models not to ask for: one a line, `#` before a comment.
+pub fn exclusions(text: &str) -> Vec<String> {
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+fn index(place: usize) -> u16 {
+    u16::try_from(place).unwrap_or(u16::MAX)
+}

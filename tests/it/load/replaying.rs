@@ -1,0 +1,124 @@
+//! Conversations and recorded sessions, replayed.
+
+use ccsmoke::load::answers::Fault;
+use ccsmoke::load::conversation::{RecordedRequest, recorded_file};
+
+use super::{Source, report, shown};
+use crate::support::ccsmoke;
+
+#[test]
+fn the_sample_conversations_are_held_once_and_told_of_one_by_one() {
+    let source = Source::with(Fault::None, 1);
+    let results = tempfile::tempdir().unwrap();
+    let mut command = ccsmoke();
+    command.args([
+        "replay",
+        "--think",
+        "0",
+        "--show-individual",
+        "--url",
+        &source.url(),
+        "--sessions",
+        "2",
+        "--results",
+    ]);
+    let output = command.arg(results.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
+    let report = report(results.path());
+    let sessions = &report.scenarios[0].sessions;
+    assert_eq!(sessions.len(), 2);
+    assert_eq!(sessions.values().map(|s| s.ok).sum::<u64>(), 10);
+    let printed = shown(&output);
+    assert!(printed.contains("haiku") && printed.contains("2 sessions: 10 conversations, 10 ok"), "{printed}");
+    let models: Vec<&String> = sessions.values().flat_map(|s| s.models.keys()).collect();
+    assert!(models.iter().all(|m| m.starts_with("model-")), "asked of the target: {models:?}");
+}
+
+#[test]
+fn a_session_lasts_and_its_conversations_are_drawn_from_the_seed() {
+    let source = Source::with(Fault::None, 1);
+    let drawn = |seed: &str| {
+        let results = tempfile::tempdir().unwrap();
+        let mut command = ccsmoke();
+        command.args([
+            "replay",
+            "--think",
+            "0",
+            "--duration",
+            "500ms",
+            "--workers",
+            "2",
+            "--seed",
+            seed,
+            "--url",
+            &source.url(),
+        ]);
+        let output = command.arg("--results").arg(results.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
+        let first: Vec<_> = report(results.path()).scenarios[0]
+            .sessions
+            .values()
+            .map(|s| (s.conversations[0].id.clone(), s.conversations[0].model.clone(), s.conversations[0].temperature))
+            .collect();
+        first
+    };
+    assert_eq!(drawn("1"), drawn("1"));
+    assert_ne!(drawn("1"), drawn("2"));
+}
+
+#[test]
+fn a_recorded_session_is_sent_again_with_its_tools_and_headers() {
+    let source = Source::with(Fault::None, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let body = serde_json::json!({
+        "model": "claude-x", "max_tokens": 10, "stream": true, "tools": [{"name": "Read", "input_schema": {"type": "object"}}],
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
+    });
+    let request = |wait_ms| RecordedRequest {
+        wait_ms,
+        headers: vec![("anthropic-beta".into(), "a".into())],
+        target: "/v1/messages?beta=true".into(),
+        body: body.clone(),
+    };
+    let path = folder.path().join("session.json");
+    std::fs::write(&path, recorded_file("cell", vec![request(0), request(10)])).unwrap();
+    let results = folder.path().join("results");
+    let output =
+        ccsmoke().args(["replay", "--url", &source.url(), "--results"]).arg(&results).arg(&path).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
+    let session = &report(&results).scenarios[0].sessions[&0];
+    assert_eq!((session.ok, session.sums.messages, session.sums.slept_us), (1, 2, 10_000));
+    assert_eq!(session.models.keys().collect::<Vec<_>>(), ["claude-x"]);
+}
+
+#[test]
+fn a_cells_evidence_becomes_a_file_that_can_be_replayed() {
+    let source = Source::with(Fault::None, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("session.json");
+    let export = ccsmoke()
+        .args(["replay", "export", "tests/fixtures/evidence/tool_use_roundtrip.json", "--output"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert_eq!(export.status.code(), Some(0), "{}", shown(&export));
+    let results = folder.path().join("results");
+    let mut command = ccsmoke();
+    command.args(["replay", "--think", "0", "--model", "other", "--url", &source.url(), "--results"]);
+    let output = command.arg(&results).arg(&file).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
+    let session = &report(&results).scenarios[0].sessions[&0];
+    assert!(session.sums.messages >= 2, "{}", shown(&output));
+    assert_eq!(session.models.keys().collect::<Vec<_>>(), ["other"]);
+}
+
+#[test]
+fn a_malformed_conversation_is_shown_at_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("broken.json");
+    std::fs::write(&path, "{\"conversation_id\": \"x\",\n \"messages\": [{\"role\": \"usr\", \"content\": \"x\"}]}")
+        .unwrap();
+    let output = ccsmoke().args(["replay", "--url", "http://127.0.0.1:9"]).arg(&path).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(shown(&output).contains("broken.json:2:") && shown(&output).contains("usr"), "{}", shown(&output));
+}
