@@ -35,7 +35,8 @@ fn said(command: &mut Command) -> (Value, i32) {
 
 fn problems(report: &Value) -> String {
     let problems = report["problems"].as_array().unwrap();
-    problems.iter().map(|p| format!("{} → {}\n", p["what"].as_str().unwrap(), p["to_do"].as_str().unwrap())).collect()
+    let line = |p: &Value| format!("{} → {}", p["what"].as_str().unwrap(), p["to_do"].as_str().unwrap());
+    problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn outcome<'a>(report: &'a Value, id: &str) -> &'a str {

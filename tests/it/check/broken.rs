@@ -17,11 +17,14 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::rig::{Rigged, Running, Start, alone, flawed, gateway};
 
+/// Changes a whole answer.
+type Edit = fn(&Inbound, &mut Whole);
+
 /// A gateway that does something else with requests, or with whole answers of one path.
 #[derive(Default)]
 struct Odd {
     request: Option<fn(&mut Inbound) -> Option<Whole>>,
-    whole: Option<(&'static str, fn(&Inbound, &mut Whole))>,
+    whole: Option<(&'static str, Edit)>,
     waits: Option<fn(&Inbound) -> Duration>,
 }
 
@@ -145,14 +148,14 @@ fn faulty(id: &str) -> Start {
     gateway(Some(Arc::new(Applied(changes))))
 }
 
-fn redirect(status: u16) -> Option<Whole> {
+fn redirect(status: u16) -> Whole {
     let mut answer = Whole::new(status, "text/plain", "");
     answer.headers.insert("location", HeaderValue::from_static("https://elsewhere.test/v1/messages"));
-    Some(answer)
+    answer
 }
 
-fn html(status: u16) -> Option<Whole> {
-    Some(Whole::new(status, "text/html", "<html><title>413 Request Entity Too Large</title>"))
+fn html(status: u16) -> Whole {
+    Whole::new(status, "text/html", "<html><title>413 Request Entity Too Large</title>")
 }
 
 fn without(request: &mut Inbound, edit: fn(&mut Value)) -> Option<Whole> {
@@ -181,6 +184,7 @@ fn mended(stream: &[u8]) -> String {
 const CHAT: &str = "/v1/chat/completions";
 
 /// A check with the gateway that it has to fail.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn cases() -> Vec<(&'static str, Start)> {
     vec![
         ("health", flawed(Flaw::Sick)),
@@ -196,10 +200,7 @@ fn cases() -> Vec<(&'static str, Start)> {
         ("fallback", alone()),
         ("plain", faulty("stream-false-returns-sse")),
         ("stream", faulty("message-stop-lost")),
-        (
-            "beta-query",
-            odd(|r| r.head.uri.query().and_then(|_| Some(Whole::refusal(404, "not_found_error", "no route")))),
-        ),
+        ("beta-query", odd(|r| r.head.uri.query().map(|_| Whole::refusal(404, "not_found_error", "no route")))),
         ("incremental", faulty("whole-stream-buffered")),
         ("pings", faulty("no-ping-during-silence")),
         ("tools", faulty("tool-ids-not-unique")),
@@ -237,7 +238,7 @@ fn cases() -> Vec<(&'static str, Start)> {
             "system",
             odd(|r| {
                 without(r, |body| {
-                    body["system"].as_array_mut().unwrap().insert(0, json!({"type": "text", "text": "Hi"}))
+                    body["system"].as_array_mut().unwrap().insert(0, json!({"type": "text", "text": "Hi"}));
                 })
             }),
         ),
@@ -277,12 +278,12 @@ fn cases() -> Vec<(&'static str, Start)> {
                 None
             }),
         ),
-        ("redirects", odd(|_| redirect(307))),
-        ("slash", odd(|r| r.head.uri.path().ends_with('/').then(|| redirect(308)).flatten())),
+        ("redirects", odd(|_| Some(redirect(307)))),
+        ("slash", odd(|r| r.head.uri.path().ends_with('/').then(|| redirect(308)))),
         ("hello", waiting(|r| Duration::from_secs(if r.head.method == "HEAD" { 60 } else { 0 }))),
         ("parallel", gateway(Some(Arc::new(Mixing::default())))),
         ("cancel", Box::new(stubborn)),
-        ("large-body", odd(|r| (r.body.len() > 1 << 20).then(|| html(413)).flatten())),
+        ("large-body", odd(|r| (r.body.len() > 1 << 20).then(|| html(413)))),
         ("malformed", odd(|r| r.json.is_null().then(|| Whole::json(400, &json!({"detail": "Invalid JSON"}))))),
         (
             "unknown-model",
