@@ -184,7 +184,7 @@ fn stands(trials: &[Trial], world: &World) -> Result<Vec<Arc<Stand>>, Failure> {
     let profiles = Profiles::built_in().map_err(|errors| Failure::usage(super::all(&errors)))?;
     let stand = |trial: &Trial| {
         let profile = trial.subject.profile(&world.program, &profiles).map_err(Failure::usage)?;
-        Ok(Arc::new(Stand::profile(profile)))
+        Ok(Arc::new(Stand::profile(profile).stateless()))
     };
     trials.iter().map(stand).collect()
 }

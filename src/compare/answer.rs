@@ -103,7 +103,10 @@ impl Sides<'_, '_, '_, '_> {
 
     /// One text that was cut into several blocks by what came between its pieces.
     fn fragments(&mut self, sent: &Answer, got: &Answer) {
-        let (a, b) = (sent.blocks_of("text").count(), got.blocks_of("text").count());
+        // Text behind a call cannot be in the block in front of it.
+        let parts = got.blocks.split(|block| block["type"] == "tool_use");
+        let texts = |blocks: &[Value]| blocks.iter().filter(|block| block["type"] == "text").count();
+        let (a, b) = (texts(&sent.blocks), parts.map(texts).max().unwrap_or(0));
         if a > 0 && b > a {
             self.tell(Kind::AnswerBlocks, format!("the provider's text is one piece, the client got {b} text blocks"));
         }

@@ -27,6 +27,8 @@ pub struct DetectionReport {
 pub struct FaultRow {
     /// The fault.
     pub id: String,
+    /// Whether it stands in the catalogue of defects that real gateways had; else it is a variant or a sibling of one.
+    pub catalogued: bool,
     /// The letter of its family.
     pub family: char,
     /// The defect.
@@ -127,7 +129,13 @@ impl DetectionReport {
             *counts.entry(fault.result).or_default() += 1;
         }
         let found = counts.remove(&Detected::Found).unwrap_or(0);
-        let mut text = format!("{found} of {} faults found", self.faults.len());
+        let catalogued: Vec<&FaultRow> = self.faults.iter().filter(|fault| fault.catalogued).collect();
+        let of_them = catalogued.iter().filter(|fault| fault.result == Detected::Found).count();
+        let mut text = format!(
+            "{found} of {} faults found, {of_them} of {} of the catalogue",
+            self.faults.len(),
+            catalogued.len()
+        );
         for (result, count) in counts {
             let _ = write!(text, ", {count} {}", result.as_str());
         }
