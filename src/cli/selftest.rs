@@ -183,7 +183,12 @@ fn again(args: &SelftestArgs, set: &ProbeSet, trials: &[Trial], world: &World) -
         rows.extend(report.outcomes.into_iter().map(|row| (name(&row), row)));
     }
     let rows: Vec<OutcomeRow> = rows.into_values().collect();
-    let detection = DetectionReport { cli: versions.into_iter().collect(), duration_s, ..detection(trials, &rows) };
+    let detection = DetectionReport {
+        cli: versions.into_iter().collect(),
+        duration_s,
+        again: args.again.len(),
+        ..detection(trials, &rows)
+    };
     tell_of(args, &detection, jiff::Timestamp::now(), &redactor(&[], world)?)
 }
 
@@ -264,6 +269,7 @@ fn detection(trials: &[Trial], outcomes: &[OutcomeRow]) -> DetectionReport {
         ccsmoke_version: env!("CARGO_PKG_VERSION").to_owned(),
         cli: Vec::new(),
         duration_s: 0.0,
+        again: 0,
         interrupted: false,
         faults: faults.collect(),
         variations: variations.collect(),

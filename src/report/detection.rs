@@ -12,8 +12,10 @@ pub struct DetectionReport {
     pub ccsmoke_version: String,
     /// The versions of the client.
     pub cli: Vec<String>,
-    /// How long it took, in seconds.
+    /// How long it took, in seconds, all runs together.
     pub duration_s: f64,
+    /// How many earlier runs it was put together from; 0 for one that was run for it.
+    pub again: usize,
     /// Whether it was ended early.
     pub interrupted: bool,
     /// One entry a fault.
@@ -141,6 +143,9 @@ impl DetectionReport {
         }
         let (alarms, cells) = (self.false_alarms(), self.clean_cells());
         let _ = write!(text, "; {alarms} false alarms in {cells} cells without a defect; {:.0} s", self.duration_s);
+        if self.again > 0 {
+            let _ = write!(text, ", judged again from {} runs", self.again);
+        }
         text
     }
 
