@@ -201,6 +201,8 @@ fn tell_of(
 ) -> Result<Exit, Failure> {
     let json = serde_json::to_string_pretty(detection).map_err(Failure::usage)? + "\n";
     let stem = format!("ccsmoke-detection-{}", started_at.as_second());
+    std::fs::create_dir_all(&args.results)
+        .map_err(|e| Failure::usage(format!("{}: cannot be made: {e}", args.results.display())))?;
     let mut written = Vec::new();
     for (ending, text) in [("json", &json), ("md", &detection.markdown())] {
         let path = write_beside(&args.results, &format!("{stem}.{ending}"), text, redactor);
