@@ -144,7 +144,8 @@ impl DetectionReport {
         let (alarms, cells) = (self.false_alarms(), self.clean_cells());
         let _ = write!(text, "; {alarms} false alarms in {cells} cells without a defect; {:.0} s", self.duration_s);
         if self.again > 0 {
-            let _ = write!(text, ", judged again from {} runs", self.again);
+            let runs = if self.again == 1 { "run" } else { "runs" };
+            let _ = write!(text, ", judged again from {} {runs}", self.again);
         }
         text
     }
