@@ -66,7 +66,7 @@ impl CellPlan {
     /// Whether the gateway might not survive it, or remember it: it is sent errors of its provider. Such cells run last, and one
     /// after the other.
     pub fn may_harm_gateway(&self) -> bool {
-        !self.stand.is_embedded() && self.injects_errors()
+        self.stand.remembers_errors() && self.injects_errors()
     }
 
     fn injects_errors(&self) -> bool {

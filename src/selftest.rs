@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{Profile, Profiles};
+use crate::evidence::TargetKind;
 use crate::fault::{Change, FAULTS, Family, Fault, VARIATIONS, Variation};
 use crate::file_error::FileError;
 use crate::finding::{Finding, Severity, Suspect};
@@ -18,9 +19,6 @@ use crate::verdict::Outcome;
 
 /// What a translation cannot keep, declared by the profile of every translating gateway.
 const TRANSLATION: &str = "clean-translation";
-
-/// Probes of what Chat Completions has no words for: which stop sequence was hit, tools of Anthropic's own, and text behind calls.
-const UNTRANSLATABLE: [&str; 4] = ["stop_sequence", "tool_then_text", "web_search", "web_search_options"];
 
 /// Variations of the quick selftest.
 const QUICK_VARIATIONS: [&str; 5] = ["clean", "clean-translation", "byte-by-byte", "unknown-events", "gzip"];
@@ -174,9 +172,12 @@ fn clean(selection: &Selection, probes: &[Arc<Probe>]) -> Result<Vec<Trial>, Str
     let few = |p: &&Arc<Probe>| !selection.quick || QUICK_PROBES.contains(&p.id.as_str());
     let probes: Vec<Arc<Probe>> = probes.iter().filter(few).cloned().collect();
     let trial = |variation: &'static Variation, n| {
-        let has_words =
-            |p: &&Arc<Probe>| variation.behind == Behind::Anthropic || !UNTRANSLATABLE.contains(&p.id.as_str());
-        Trial { subject: Subject::Variation(variation, n), probes: probes.iter().filter(has_words).cloned().collect() }
+        let kind = match variation.behind {
+            Behind::Anthropic => TargetKind::Gateway,
+            Behind::Openai => TargetKind::Translator,
+        };
+        let meant = |p: &&Arc<Probe>| p.applies_to(kind);
+        Trial { subject: Subject::Variation(variation, n), probes: probes.iter().filter(meant).cloned().collect() }
     };
     let mut trials: Vec<Trial> = VARIATIONS.iter().filter(wanted).map(|v| trial(v, 0)).collect();
     let mut n = 0;
@@ -216,6 +217,7 @@ pub fn judge_fault(fault: &Fault, trial: &Trial, rows: &[&OutcomeRow]) -> FaultR
     }
     FaultRow {
         id: fault.id.to_owned(),
+        catalogued: crate::fault::catalogue().any(|id| id == fault.id),
         family: fault.family.letter(),
         title: fault.title.to_owned(),
         result,

@@ -31,6 +31,8 @@ pub struct Stand {
     in_flight: Option<Arc<Semaphore>>,
     /// Paces the starts of cells.
     pace: Option<Pace>,
+    /// Whether no cell can leave anything behind that another one would meet.
+    stateless: bool,
     /// Held by a cell that must be the only one of its kind at the target.
     alone: Mutex<()>,
     /// One entry for all models, or one each where the gateway is started for a model.
@@ -91,7 +93,26 @@ impl Stand {
     }
 
     fn new(name: String, what: What) -> Self {
-        Self { name, what, in_flight: None, pace: None, alone: Mutex::default(), entries: Mutex::default() }
+        Self {
+            name,
+            what,
+            in_flight: None,
+            pace: None,
+            stateless: false,
+            alone: Mutex::default(),
+            entries: Mutex::default(),
+        }
+    }
+
+    /// The same for a gateway that remembers nothing, whatever its provider answers: its cells need not wait for each other.
+    #[must_use]
+    pub fn stateless(self) -> Self {
+        Self { stateless: true, ..self }
+    }
+
+    /// Whether an error of the provider can change how the target answers other cells.
+    pub fn remembers_errors(&self) -> bool {
+        !self.stateless && !self.is_embedded()
     }
 
     /// Whether this is the scripted provider itself.

@@ -14,6 +14,7 @@ use crate::control::acquit;
 use crate::judge::judge;
 use crate::judge_text::{JudgeTextError, judge_lines};
 use crate::probes::ProbeSet;
+use crate::report::MatrixReport;
 use crate::report::store::{read_evidence, read_report};
 use crate::report::terminal::{self, Detail, Screen};
 use crate::rules;
@@ -72,7 +73,26 @@ fn again(args: &JudgeArgs, set: &ProbeSet, results: &Path, screen: Screen) -> Re
         return one(args, set, results);
     }
     let path = find(results, Path::new("results"))?;
-    let mut report = read_report(&path).map_err(Failure::usage)?;
+    let (report, changed) = judged_again(set, &path)?;
+    match args.format {
+        Format::Json => {
+            for row in &report.outcomes {
+                to_stdout(&format!("{}\n", json!(row)))?;
+            }
+        }
+        Format::Human => {
+            to_stdout(&terminal::render(&report, &path.to_string_lossy(), screen, Detail::Brief))?;
+            for line in &changed {
+                to_stdout(&format!("judged otherwise than stored: {}\n", terminal::printable(line)))?;
+            }
+        }
+    }
+    Ok(exit_for(report.outcomes.iter().map(|row| (row.outcome, row.classification)), args.fail_on))
+}
+
+/// A stored report with the verdicts of today, and in words which of its cells are judged otherwise than before.
+pub(super) fn judged_again(set: &ProbeSet, path: &Path) -> Result<(MatrixReport, Vec<String>), Failure> {
+    let mut report = read_report(path).map_err(Failure::usage)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut changed = Vec::new();
     for row in &mut report.outcomes {
@@ -116,20 +136,7 @@ fn again(args: &JudgeArgs, set: &ProbeSet, results: &Path, screen: Screen) -> Re
         row.usage = verdict.usage;
         row.cost_usd = verdict.cost_usd;
     }
-    match args.format {
-        Format::Json => {
-            for row in &report.outcomes {
-                to_stdout(&format!("{}\n", json!(row)))?;
-            }
-        }
-        Format::Human => {
-            to_stdout(&terminal::render(&report, &path.to_string_lossy(), screen, Detail::Brief))?;
-            for line in &changed {
-                to_stdout(&format!("judged otherwise than stored: {}\n", terminal::printable(line)))?;
-            }
-        }
-    }
-    Ok(exit_for(report.outcomes.iter().map(|row| (row.outcome, row.classification)), args.fail_on))
+    Ok((report, changed))
 }
 
 fn one(args: &JudgeArgs, set: &ProbeSet, path: &Path) -> Result<Exit, Failure> {

@@ -1,5 +1,6 @@
 //! `ccsmoke selftest`: every known defect through the machinery of `ccsmoke run`, and every difference that is none.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +9,17 @@ use clap::Args;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::judge::judged_again;
 use super::progress::{Liveness, Progress};
+use super::report::find;
 use super::run::{cancel_on_signal, chosen, clients, plan_facts, redactor};
 use super::{Exit, Failure, Format, ProbesFolder, to_stdout};
 use crate::budget::Allowance;
 use crate::cell::{CellPlan, Limits, Rig};
 use crate::config::Profiles;
 use crate::fault::VARIATIONS;
+use crate::probes::ProbeSet;
+use crate::redact::Redactor;
 use crate::report::detection::DetectionReport;
 use crate::report::store::{RunFiles, write_beside};
 use crate::report::{CliFacts, HostFacts, OutcomeRow};
@@ -64,6 +69,9 @@ pub struct SelftestArgs {
     /// Run at least so many cells without a defect, variations and the correct gateway together
     #[arg(long, value_name = "N", default_value_t = 0)]
     clean_cells: usize,
+    /// Launch nothing: judge the evidence of earlier selftests again, put together (repeatable; the last one counts)
+    #[arg(long, value_name = "RESULTS", conflicts_with_all = ["claude", "cli", "jobs"])]
+    again: Vec<PathBuf>,
     /// How to print the matrix
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -103,6 +111,9 @@ async fn all(args: &SelftestArgs, world: &World) -> Result<Exit, Failure> {
         clean_cells: args.clean_cells,
     };
     let trials = trials(&selection, &probes).map_err(Failure::usage)?;
+    if !args.again.is_empty() {
+        return again(args, &set, &trials, world);
+    }
     let stands = stands(&trials, world)?;
     let redactor = redactor(&stands, world)?;
     let cancel = CancellationToken::new();
@@ -158,18 +169,50 @@ async fn all(args: &SelftestArgs, world: &World) -> Result<Exit, Failure> {
     detection.cli = clients.iter().map(|c| c.version.clone()).collect();
     detection.duration_s = clock.elapsed().as_secs_f64();
     detection.interrupted = report.interrupted;
-    let json = serde_json::to_string_pretty(&detection).map_err(Failure::usage)? + "\n";
+    tell_of(args, &detection, started_at, &rig.redactor)
+}
+
+/// Judges what earlier selftests left with the rules of today.
+fn again(args: &SelftestArgs, set: &ProbeSet, trials: &[Trial], world: &World) -> Result<Exit, Failure> {
+    let (mut rows, mut duration_s, mut versions) = (BTreeMap::new(), 0.0, BTreeSet::new());
+    for results in &args.again {
+        let (report, _) = judged_again(set, &find(results, &args.results)?)?;
+        duration_s += report.duration_s;
+        versions.extend(report.cli.into_iter().map(|client| client.version));
+        let name = |row: &OutcomeRow| (row.target.clone(), row.probe.clone(), row.cli_version.clone());
+        rows.extend(report.outcomes.into_iter().map(|row| (name(&row), row)));
+    }
+    let rows: Vec<OutcomeRow> = rows.into_values().collect();
+    let detection = DetectionReport {
+        cli: versions.into_iter().collect(),
+        duration_s,
+        again: args.again.len(),
+        ..detection(trials, &rows)
+    };
+    tell_of(args, &detection, jiff::Timestamp::now(), &redactor(&[], world)?)
+}
+
+/// Writes the matrix and prints it.
+fn tell_of(
+    args: &SelftestArgs,
+    detection: &DetectionReport,
+    started_at: jiff::Timestamp,
+    redactor: &Redactor,
+) -> Result<Exit, Failure> {
+    let json = serde_json::to_string_pretty(detection).map_err(Failure::usage)? + "\n";
     let stem = format!("ccsmoke-detection-{}", started_at.as_second());
+    std::fs::create_dir_all(&args.results)
+        .map_err(|e| Failure::usage(format!("{}: cannot be made: {e}", args.results.display())))?;
     let mut written = Vec::new();
     for (ending, text) in [("json", &json), ("md", &detection.markdown())] {
-        let path = write_beside(&args.results, &format!("{stem}.{ending}"), text, &rig.redactor);
+        let path = write_beside(&args.results, &format!("{stem}.{ending}"), text, redactor);
         written.push(path.map_err(Failure::usage)?);
     }
     match args.format {
-        Format::Json => to_stdout(&rig.redactor.text(&json))?,
+        Format::Json => to_stdout(&redactor.text(&json))?,
         Format::Human => {
             let paths: Vec<String> = written.iter().map(|p| p.display().to_string()).collect();
-            to_stdout(&rig.redactor.text(&format!("{}matrix {}\n", detection.text(), paths.join(" "))))?;
+            to_stdout(&redactor.text(&format!("{}matrix {}\n", detection.text(), paths.join(" "))))?;
         }
     }
     Ok(match (detection.interrupted, detection.is_good()) {
@@ -184,7 +227,7 @@ fn stands(trials: &[Trial], world: &World) -> Result<Vec<Arc<Stand>>, Failure> {
     let profiles = Profiles::built_in().map_err(|errors| Failure::usage(super::all(&errors)))?;
     let stand = |trial: &Trial| {
         let profile = trial.subject.profile(&world.program, &profiles).map_err(Failure::usage)?;
-        Ok(Arc::new(Stand::profile(profile)))
+        Ok(Arc::new(Stand::profile(profile).stateless()))
     };
     trials.iter().map(stand).collect()
 }
@@ -228,6 +271,7 @@ fn detection(trials: &[Trial], outcomes: &[OutcomeRow]) -> DetectionReport {
         ccsmoke_version: env!("CARGO_PKG_VERSION").to_owned(),
         cli: Vec::new(),
         duration_s: 0.0,
+        again: 0,
         interrupted: false,
         faults: faults.collect(),
         variations: variations.collect(),

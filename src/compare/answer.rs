@@ -6,7 +6,7 @@ use super::json::{brief, same};
 use super::outcome::Outcome;
 use super::{Kind, Sides, words};
 use crate::case::{Reply, answer_text};
-use crate::exchange::End;
+use crate::exchange::{End, Response, header};
 use crate::messages::Answer;
 
 /// Counts of input tokens, which together are what was read.
@@ -52,7 +52,11 @@ impl Sides<'_, '_, '_, '_> {
     fn break_hidden(&mut self) {
         let End::UpstreamBroke { error } = &self.far.exchange.end else { return };
         let got = self.call.answer();
-        if self.call.exchange.end == End::Complete && got.is_some_and(|a| a.error.is_none()) {
+        // Where nothing but the close of the connection ends a body, as in HTTP/1.0, there is no other way to break off.
+        let framed =
+            |r: &Response| ["transfer-encoding", "content-length"].iter().any(|n| header(&r.headers, n).is_some());
+        let shows_breaks = self.call.exchange.response.as_ref().is_some_and(framed);
+        if shows_breaks && self.call.exchange.end == End::Complete && got.is_some_and(|a| a.error.is_none()) {
             let message =
                 format!("the provider's connection broke ({}), the client's ended cleanly", words::cut(error));
             self.tell(Kind::BreakHidden, message);
@@ -103,7 +107,10 @@ impl Sides<'_, '_, '_, '_> {
 
     /// One text that was cut into several blocks by what came between its pieces.
     fn fragments(&mut self, sent: &Answer, got: &Answer) {
-        let (a, b) = (sent.blocks_of("text").count(), got.blocks_of("text").count());
+        // Text behind a call cannot be in the block in front of it.
+        let parts = got.blocks.split(|block| block["type"] == "tool_use");
+        let texts = |blocks: &[Value]| blocks.iter().filter(|block| block["type"] == "text").count();
+        let (a, b) = (texts(&sent.blocks), parts.map(texts).max().unwrap_or(0));
         if a > 0 && b > a {
             self.tell(Kind::AnswerBlocks, format!("the provider's text is one piece, the client got {b} text blocks"));
         }

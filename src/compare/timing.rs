@@ -22,6 +22,8 @@ const HEAD_US: u64 = 1_000_000;
 const CANCEL_US: u64 = 4_000_000;
 /// A step that was held back at least so long, in microseconds.
 const STEP_US: u64 = 250_000;
+/// What fills a buffer and what leaves it are so close together, in microseconds.
+const FILLED_US: u64 = 50_000;
 
 impl Sides<'_, '_, '_, '_> {
     /// Compares the arrivals of a streamed answer.
@@ -86,12 +88,16 @@ impl Sides<'_, '_, '_, '_> {
         let took = far.last()?.checked_sub(*far.first()?).filter(|took| *took >= SLOW_US)?;
         let (mut steps, mut held, mut single) = (0_u64, 0_u64, 0_u64);
         let pieces: Vec<(u64, u64)> = near.into_iter().zip(far).collect();
-        for step in pieces.chunk_by(|a, b| a.0 == b.0) {
+        let mut all = pieces.chunk_by(|a, b| a.0 == b.0).peekable();
+        while let Some(step) = all.next() {
             let (Some((at, first)), Some((_, last))) = (step.first(), step.last()) else { continue };
             let span = last.saturating_sub(*first);
             single += u64::from(step.len() == 1);
-            // A machine that stalls lets go at any time, a full buffer with the piece that fills it.
-            if span >= STEP_US && at.saturating_sub(*last).saturating_mul(2) <= span {
+            // A machine that stalls lets go at any time, a full buffer with the piece that fills it, of which a part may be left
+            // over for the next step.
+            let next = all.peek().and_then(|step| step.first()).map(|(_, came)| *came);
+            let soon = at.saturating_sub(*last).saturating_mul(2) <= span;
+            if span >= STEP_US && (soon || next.is_some_and(|next| at.abs_diff(next) <= FILLED_US)) {
                 steps += 1;
                 held += span;
             }

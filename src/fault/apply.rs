@@ -13,9 +13,19 @@ use crate::reference::{Alteration, Filter, Head, HeadWaits, Inbound, Piece, Whol
 #[derive(Debug, Clone, Copy)]
 pub struct Applied(pub &'static [Change]);
 
+/// The changes that a request gets.
+fn meant(changes: &'static [Change], request: &Inbound) -> Vec<&'static Change> {
+    let own = |change: &'static Change| match change {
+        Change::Only(when, changes) if when(request) => meant(changes, request),
+        Change::Only(..) => Vec::new(),
+        other => vec![other],
+    };
+    changes.iter().flat_map(own).collect()
+}
+
 impl Alteration for Applied {
     fn request(&self, request: &mut Inbound) -> Option<Whole> {
-        for change in self.0 {
+        for change in meant(self.0, request) {
             match change {
                 Change::Body(edit) if request.is_inference() => {
                     let mut body = request.json.clone();
@@ -39,7 +49,7 @@ impl Alteration for Applied {
     }
 
     fn translated(&self, request: &Inbound, body: &mut Value) -> Option<Whole> {
-        for change in self.0 {
+        for change in meant(self.0, request) {
             match change {
                 Change::Translated(edit) => edit(body),
                 Change::TranslatedFrom(edit) => edit(&request.json, body),
@@ -54,16 +64,16 @@ impl Alteration for Applied {
         None
     }
 
-    fn leaves_untranslated(&self, _request: &Inbound) -> bool {
-        self.0.iter().any(|c| matches!(c, Change::Untranslated))
+    fn leaves_untranslated(&self, request: &Inbound) -> bool {
+        meant(self.0, request).iter().any(|c| matches!(c, Change::Untranslated))
     }
 
     fn collects(&self, request: &Inbound, head: &Head) -> bool {
-        self.0.iter().any(|c| matches!(c, Change::Whole(applies, _) if applies(request, head)))
+        meant(self.0, request).iter().any(|c| matches!(c, Change::Whole(applies, _) if applies(request, head)))
     }
 
     fn whole(&self, request: &Inbound, answer: &mut Whole) {
-        for change in self.0 {
+        for change in meant(self.0, request) {
             if let Change::Whole(_, edit) = change {
                 edit(request, answer);
             }
@@ -71,7 +81,7 @@ impl Alteration for Applied {
     }
 
     fn head(&self, request: &Inbound, head: &mut Head) {
-        for change in self.0 {
+        for change in meant(self.0, request) {
             if let Change::Head(edit) = change {
                 edit(request, head);
             }
@@ -93,15 +103,21 @@ impl Alteration for Applied {
             };
             Some(Box::new(EventFilter { splitter: Splitter::default(), events }))
         };
-        self.0.iter().filter_map(filter).collect()
+        meant(self.0, request).into_iter().filter_map(filter).collect()
     }
 
     fn title_case_headers(&self) -> bool {
         self.0.iter().any(|c| matches!(c, Change::TitleCase))
     }
 
+    fn outlives_client(&self, request: &Inbound) -> bool {
+        meant(self.0, request).iter().any(|c| matches!(c, Change::OutlivesClient))
+    }
+
     fn head_waits(&self, request: &Inbound, head: &Head) -> HeadWaits {
-        let wait = self.0.iter().find_map(|c| if let Change::Wait(wait) = c { Some(*wait) } else { None });
+        let wait = meant(self.0, request)
+            .into_iter()
+            .find_map(|c| if let Change::Wait(wait) = c { Some(*wait) } else { None });
         match wait {
             Some(HeadWaits::ForContent) if !is_stream(request, head) => HeadWaits::No,
             other => other.unwrap_or(HeadWaits::No),

@@ -19,7 +19,7 @@ use crate::capability::Capability;
 use crate::reference::{Behind, Filter, Head, HeadWaits, Inbound, Whole};
 pub use apply::Applied;
 pub use events::{Events, Frame};
-pub use table::{FAULTS, fault};
+pub use table::{FAULTS, catalogue, fault};
 pub use variation::{VARIATIONS, Variation, variation};
 
 /// A defect of a gateway.
@@ -147,6 +147,10 @@ pub enum Change {
     Wait(HeadWaits),
     /// Names of headers are written in title case.
     TitleCase,
+    /// The provider goes on answering when the client has left.
+    OutlivesClient,
+    /// Changes of the requests for which the function holds, and of their answers.
+    Only(fn(&Inbound) -> bool, &'static [Self]),
 }
 
 impl Fault {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Sleep;
 
@@ -61,6 +62,8 @@ pub(super) struct Flow {
 enum Source {
     /// What the provider sends.
     Upstream(Incoming, #[expect(dead_code, reason = "dropping it closes the connection")] Connection),
+    /// What the provider sends, read whether or not anybody wants it.
+    Detached(mpsc::UnboundedReceiver<Bytes>),
     /// Nothing more comes.
     Over,
 }
@@ -90,6 +93,21 @@ impl Flow {
     /// With somebody who follows what goes out.
     pub(super) fn metered(self, meter: Option<Meter>) -> Self {
         Self { meter, ..self }
+    }
+
+    /// What a provider sends, through filters; it is read to its end even when the client leaves.
+    pub(super) fn detached(mut body: Incoming, connection: Connection, filters: Vec<Box<dyn Filter>>) -> Self {
+        use http_body_util::BodyExt as _;
+        let (pieces, source) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let _open = connection;
+            while let Some(Ok(frame)) = body.frame().await {
+                // Nobody may be reading any more.
+                let _ = frame.into_data().map(|bytes| pieces.send(bytes));
+            }
+        });
+        let (ready, wait) = (VecDeque::new(), Wait::Nothing);
+        Self { source: Source::Detached(source), filters, ready, wait, length: None, meter: None }
     }
 
     /// A body that is whole, through filters.
@@ -205,8 +223,12 @@ impl Body for Flow {
                 }
                 None => {}
             }
-            let Source::Upstream(body, _) = &mut self.source else { return Poll::Ready(None) };
-            match ready!(Pin::new(body).poll_frame(cx)) {
+            let next = match &mut self.source {
+                Source::Upstream(body, _) => ready!(Pin::new(body).poll_frame(cx)),
+                Source::Detached(pieces) => ready!(pieces.poll_recv(cx)).map(|bytes| Ok(Frame::data(bytes))),
+                Source::Over => return Poll::Ready(None),
+            };
+            match next {
                 Some(Ok(frame)) => {
                     if let Ok(bytes) = frame.into_data() {
                         self.take(bytes);

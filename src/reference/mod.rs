@@ -74,6 +74,11 @@ pub trait Alteration: Send + Sync {
         false
     }
 
+    /// Whether the provider goes on answering when the client has left.
+    fn outlives_client(&self, _request: &Inbound) -> bool {
+        false
+    }
+
     /// What is waited for before the head of an answer goes out.
     fn head_waits(&self, _request: &Inbound, _head: &Head) -> HeadWaits {
         HeadWaits::No

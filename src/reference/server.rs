@@ -217,7 +217,11 @@ pub(super) async fn finish(
     if !filters.is_empty() {
         head.headers.remove(CONTENT_LENGTH);
     }
-    let mut flow = Flow::through(body, connection, filters);
+    let mut flow = if alteration.outlives_client(inbound) {
+        Flow::detached(body, connection, filters)
+    } else {
+        Flow::through(body, connection, filters)
+    };
     match alteration.head_waits(inbound, &head) {
         HeadWaits::ForContent => flow.until(|bytes| contains(bytes, b"content_block_delta")).await,
         other => wait(other).await,

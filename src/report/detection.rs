@@ -12,8 +12,10 @@ pub struct DetectionReport {
     pub ccsmoke_version: String,
     /// The versions of the client.
     pub cli: Vec<String>,
-    /// How long it took, in seconds.
+    /// How long it took, in seconds, all runs together.
     pub duration_s: f64,
+    /// How many earlier runs it was put together from; 0 for one that was run for it.
+    pub again: usize,
     /// Whether it was ended early.
     pub interrupted: bool,
     /// One entry a fault.
@@ -27,6 +29,8 @@ pub struct DetectionReport {
 pub struct FaultRow {
     /// The fault.
     pub id: String,
+    /// Whether it stands in the catalogue of defects that real gateways had; else it is a variant or a sibling of one.
+    pub catalogued: bool,
     /// The letter of its family.
     pub family: char,
     /// The defect.
@@ -127,12 +131,22 @@ impl DetectionReport {
             *counts.entry(fault.result).or_default() += 1;
         }
         let found = counts.remove(&Detected::Found).unwrap_or(0);
-        let mut text = format!("{found} of {} faults found", self.faults.len());
+        let catalogued: Vec<&FaultRow> = self.faults.iter().filter(|fault| fault.catalogued).collect();
+        let of_them = catalogued.iter().filter(|fault| fault.result == Detected::Found).count();
+        let mut text = format!(
+            "{found} of {} faults found, {of_them} of {} of the catalogue",
+            self.faults.len(),
+            catalogued.len()
+        );
         for (result, count) in counts {
             let _ = write!(text, ", {count} {}", result.as_str());
         }
         let (alarms, cells) = (self.false_alarms(), self.clean_cells());
         let _ = write!(text, "; {alarms} false alarms in {cells} cells without a defect; {:.0} s", self.duration_s);
+        if self.again > 0 {
+            let runs = if self.again == 1 { "run" } else { "runs" };
+            let _ = write!(text, ", judged again from {} {runs}", self.again);
+        }
         text
     }
 

@@ -167,4 +167,11 @@ fn the_quick_selftest_finds_every_defect_and_nothing_else() {
         assert_eq!(variation["false_alarms"], Value::Array(vec![]), "{variation:#}");
     }
     assert_eq!(ran.status.code(), Some(0), "{}", stderr(&ran));
+
+    // The evidence alone says the same.
+    let again = ["selftest", "--quick", "--format", "json", "--again"];
+    let judged = output(ccsmoke().args(again).arg(results.path()).arg("--results").arg(results.path()));
+    assert_eq!(judged.status.code(), Some(0), "{}", stderr(&judged));
+    let judged: Value = serde_json::from_str(&stdout(&judged)).unwrap();
+    assert_eq!((&judged["faults"], &judged["variations"]), (&matrix["faults"], &matrix["variations"]));
 }

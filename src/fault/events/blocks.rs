@@ -81,6 +81,10 @@ pub(in crate::fault) const DROP_SERVER_TOOLS: Change = change!(LoseBlocks::of(|b
     kind == "server_tool_use" || kind.ends_with("_tool_result")
 }));
 
+/// Redacted thinking gets lost.
+pub(in crate::fault) const LOSE_REDACTED: Change =
+    change!(LoseBlocks::of(|block, _| block["type"] == "redacted_thinking"));
+
 /// Whole blocks get lost, and those behind them move up.
 pub(super) struct LoseBlocks {
     /// Whether a block gets lost, by its start and by how many of its type came before.

@@ -1,5 +1,6 @@
 //! What a defect does to the events of a stream, event by event.
 
+mod added;
 mod blocks;
 mod cut;
 mod thinking;
@@ -11,9 +12,10 @@ use serde_json::{Value, json};
 use super::Change;
 use crate::reference::Piece;
 use crate::sse::{Item, Limits, Parser};
+pub(super) use added::{BREAK_BEHIND_END, FOOTER, LOSE_AFTER_FIFTY, MESSAGE_START_TWICE, REPEAT_TEXT};
 pub(super) use blocks::{
     ALL_ON_INDEX_OF_FIRST_TOOL, DROP_LATER_TOOLS, DROP_SERVER_TOOLS, FRAGMENT_TEXT, LAST_TOOL_STAYS_OPEN,
-    STOPS_AT_THE_END,
+    LOSE_REDACTED, STOPS_AT_THE_END,
 };
 pub(super) use cut::{
     CUT_AFTER_TEXT, CUT_BEFORE_STOP, CUT_MID_TOOL, ERROR_MID_STREAM, LOSE_SPLIT_FRAMES, PAUSE_BEFORE_TEXT,

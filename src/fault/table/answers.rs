@@ -65,7 +65,7 @@ pub(super) const BLOCKS: &[Fault] = &[
     .by(&[events::LOSE_SECOND_THINKING])
     .breaks(&[InterleavedThinking, ToolUse])
     .found_as(&["stream-delta-misfit", "stream-out-of-order"])
-    .in_probes(&["interleaved_blocks"]),
+    .in_probes(&["signature_replay"]),
     Fault::response(Blocks, "same-index-for-all-tools", "several tool blocks share one index")
         .by(&[events::ALL_ON_INDEX_OF_FIRST_TOOL])
         .breaks(&[ParallelTools])

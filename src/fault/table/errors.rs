@@ -11,6 +11,9 @@ const REFUSED: &[&str] = &["request-refused", "request-not-forwarded", "request-
 const CHANGED_ERROR: &[&str] =
     &["error-status-changed", "error-words-changed", "error-envelope-lost", "error-not-enveloped"];
 
+/// What is found when a list of models is of no use to the client.
+const MODELS: &[&str] = &["models-unusable", "client-file-incomplete", "send-answered-otherwise", "answer-lost"];
+
 const ERR: Capability = Capability::Errors;
 
 /// J: errors and retries.
@@ -124,9 +127,9 @@ pub(super) const ROUTING: &[Fault] = &[
         .found_as(&["credential-refused", "request-refused", "request-not-forwarded"])
         .in_probes(&["auth_api_key"]),
     Fault::request(Routing, "auth-one-header-only/swapped", "credential copied into the wrong header")
-        .by(&[Headers(body::swap_credential)])
+        .by(&[Headers(body::swap_credential), Refuse(refusal::bearer)])
         .breaks(&[Auth])
-        .found_as(&["request-header-changed", "credential-refused"])
+        .found_as(&["credential-refused", "request-refused", "request-not-forwarded"])
         .in_probes(&["auth_api_key"]),
     Fault::request(Routing, "subagent-model-unmapped", "model id of a subagent/background request has no mapping")
         .by(&[Refuse(refusal::other_models)])
@@ -141,17 +144,17 @@ pub(super) const ROUTING: &[Fault] = &[
     Fault::response(Routing, "models-filtered-ids", "model ids not beginning with claude or anthropic")
         .by(&[Whole(whole::models, whole::gpt_ids)])
         .breaks(&[ModelDiscovery])
-        .found_as(&["models-changed", "models-unusable", "answer-lost", "answer-changed"])
+        .found_as(MODELS)
         .in_probes(&["discovery", "http_models"]),
     Fault::response(Routing, "models-filtered-ids/no-names", "models without display_name")
         .by(&[Whole(whole::models, whole::no_display_names)])
         .breaks(&[ModelDiscovery])
-        .found_as(&["models-changed", "models-unusable", "answer-lost", "answer-changed"])
+        .found_as(MODELS)
         .in_probes(&["discovery", "http_models"]),
     Fault::response(Routing, "models-empty", "an empty list of models")
         .by(&[Whole(whole::models, whole::no_models)])
         .breaks(&[ModelDiscovery])
-        .found_as(&["models-changed", "models-unusable", "answer-lost", "answer-changed"])
+        .found_as(MODELS)
         .in_probes(&["discovery", "http_models"]),
     Fault::request(Routing, "1m-suffix-forwarded", "[1m] suffix sent upstream verbatim")
         .by(&[Body(body::long_suffix)])

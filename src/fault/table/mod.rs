@@ -3,6 +3,7 @@
 mod answers;
 mod errors;
 mod requests;
+mod siblings;
 mod transport;
 
 use std::sync::LazyLock;
@@ -24,9 +25,17 @@ pub static FAULTS: LazyLock<Vec<&'static Fault>> = LazyLock::new(|| {
         errors::ERRORS,
         requests::CACHING,
         errors::ROUTING,
+        siblings::SIBLINGS,
     ];
-    tables.into_iter().flatten().collect()
+    let mut faults: Vec<&Fault> = tables.into_iter().flatten().collect();
+    faults.sort_by_key(|fault| fault.family);
+    faults
 });
+
+/// The names of the catalogue: defects that real gateways had. What the table holds beyond them are variants and siblings.
+pub fn catalogue() -> impl Iterator<Item = &'static str> {
+    include_str!("../catalogue.txt").lines()
+}
 
 /// The fault of this name.
 pub fn fault(id: &str) -> Option<&'static Fault> {

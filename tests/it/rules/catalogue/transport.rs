@@ -151,6 +151,7 @@ fn cuts() -> Vec<Defect> {
             tool,
             |e| {
                 both(e, |e| stream(e, 0, |events| events.truncate(5)));
+                set_header(&mut response(e, 0).headers, "transfer-encoding", "chunked");
                 behind(e, |e| e.exchanges[0].end = End::UpstreamBroke { error: "reset".to_owned() });
             },
             "break-hidden",
