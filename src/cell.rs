@@ -243,6 +243,7 @@ impl Rig {
         if let Some(provider) = &target.provider {
             provider.register(Conversation { vars: vars.clone(), turns: probe.turn.clone() });
         }
+        let visit = cell.stand.visit();
         let log_mark = target.log.as_deref().map(LogMark::take);
         let started = Instant::now();
         let token = cell_token()?;
@@ -279,6 +280,7 @@ impl Rig {
         evidence.provider = target.provider.as_ref().map(|p| p.records(&vars.nonce));
         if let Some(mark) = log_mark {
             evidence.log = mark.delta(LATE_LINES).await;
+            evidence.log.shared = visit.was_shared();
         }
         evidence.workspace = workspace.compare(probe, &vars);
         evidence.config = workspace.config_files(probe);

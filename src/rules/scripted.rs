@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::case::{Call, Case, Reply};
+use crate::compare::Kind;
 use crate::decode::decoded;
 use crate::exchange::Exchange;
 use crate::finding::Suspect;
@@ -76,7 +77,9 @@ pub(super) fn reacted_otherwise(case: &Case<'_>) -> Vec<Found> {
 pub(super) fn not_cancelled(case: &Case<'_>) -> Vec<Found> {
     let Some(wanted) = case.probe.expect.cancelled.as_ref().filter(|w| *w.get_ref()) else { return Vec::new() };
     let records = case.evidence.provider.as_deref().unwrap_or_default();
-    if records.is_empty() || records.iter().any(|r| r.abandoned) {
+    // A client that got its first piece with the last one could not leave in between.
+    let too_late = case.differences.iter().any(|d| d.kind == Kind::StreamBuffered);
+    if records.is_empty() || records.iter().any(|r| r.abandoned) || too_late {
         return Vec::new();
     }
     let how = if records.iter().all(|r| r.delivered) { "sent its answer to the end" } else { "was still at work" };
