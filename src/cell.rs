@@ -63,14 +63,10 @@ impl CellPlan {
         cell_name(&self.stand.name, &self.model.full_name, &self.probe.id, &self.client.version)
     }
 
-    /// Whether the gateway might not survive it, or remember it: it is sent errors of its provider. Such cells run last, and one
+    /// Whether the gateway might not survive it, or remember it: its provider fails or breaks off. Such cells run last, and one
     /// after the other.
     pub fn may_harm_gateway(&self) -> bool {
-        !self.stand.is_embedded() && self.injects_errors()
-    }
-
-    fn injects_errors(&self) -> bool {
-        self.probe.turn.iter().any(|turn| turn.error.is_some())
+        !self.stand.is_embedded() && self.probe.makes_trouble()
     }
 
     /// How many requests its client will send, as far as the probe tells.
