@@ -54,7 +54,12 @@ fn evidence(deltas: usize) -> Evidence {
         evidence_version: EVIDENCE_VERSION,
         cell: CellFacts {
             probe: "basic_text".into(),
-            target: TargetFacts { name: "scripted".into(), kind: TargetKind::Embedded, rewrites: vec![] },
+            target: TargetFacts {
+                name: "scripted".into(),
+                kind: TargetKind::Embedded,
+                rewrites: vec![],
+                credential_is_given: false,
+            },
             model: "sonnet".into(),
             full_model: "scripted/sonnet".into(),
             cli_version: "2.1.329".into(),

@@ -63,14 +63,10 @@ impl CellPlan {
         cell_name(&self.stand.name, &self.model.full_name, &self.probe.id, &self.client.version)
     }
 
-    /// Whether the gateway might not survive it, or remember it: it is sent errors of its provider. Such cells run last, and one
+    /// Whether the gateway might not survive it, or remember it: its provider fails or breaks off. Such cells run last, and one
     /// after the other.
     pub fn may_harm_gateway(&self) -> bool {
-        self.stand.remembers_errors() && self.injects_errors()
-    }
-
-    fn injects_errors(&self) -> bool {
-        self.probe.turn.iter().any(|turn| turn.error.is_some())
+        self.stand.remembers_errors() && self.probe.makes_trouble()
     }
 
     /// How many requests its client will send, as far as the probe tells.
@@ -243,6 +239,7 @@ impl Rig {
         if let Some(provider) = &target.provider {
             provider.register(Conversation { vars: vars.clone(), turns: probe.turn.clone() });
         }
+        let visit = cell.stand.visit();
         let log_mark = target.log.as_deref().map(LogMark::take);
         let started = Instant::now();
         let token = cell_token()?;
@@ -279,6 +276,7 @@ impl Rig {
         evidence.provider = target.provider.as_ref().map(|p| p.records(&vars.nonce));
         if let Some(mark) = log_mark {
             evidence.log = mark.delta(LATE_LINES).await;
+            evidence.log.shared = visit.was_shared();
         }
         evidence.workspace = workspace.compare(probe, &vars);
         evidence.config = workspace.config_files(probe);

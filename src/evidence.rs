@@ -78,6 +78,9 @@ pub struct TargetFacts {
     /// What the gateway is allowed to change, in the words of its profile.
     #[serde(default)]
     pub rewrites: Vec<String>,
+    /// Whether its credential came from a variable of the environment, which may hold a wrong one.
+    #[serde(default)]
+    pub credential_is_given: bool,
 }
 
 /// What was seen of a gateway's process.
@@ -296,6 +299,9 @@ pub struct LogFacts {
     pub delta: String,
     /// What happened to the file meanwhile, e.g. that it was rotated or truncated.
     pub notes: Vec<String>,
+    /// Whether other cells were at the gateway meanwhile, so that lines of theirs stand in it.
+    #[serde(default)]
+    pub shared: bool,
 }
 
 /// One file of the workspace after the last launch.

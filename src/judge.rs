@@ -1,5 +1,8 @@
 //! The judgement: evidence in, verdict out. Pure: no input or output, no clock, and it cannot fail.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use crate::case::Case;
 use crate::evidence::{EndedBy, Evidence};
 use crate::finding::{Finding, Severity, Suspect};
@@ -78,7 +81,7 @@ pub fn text_input(probe: &Probe, evidence: &Evidence) -> TextInput {
         launches.iter().map(|l| text(&l.process)).collect::<Vec<_>>().join("\n")
     };
     let needs = |need: Need| probe.expect.needs.contains(&need);
-    let log = &evidence.log.delta;
+    let log = own_lines(evidence);
     let gap = if log.is_empty() || log.ends_with('\n') { "" } else { "\n" };
     TextInput {
         stdout: joined(|p| &p.stdout.text),
@@ -92,6 +95,24 @@ pub fn text_input(probe: &Probe, evidence: &Evidence) -> TextInput {
         requires_task: needs(Need::Task),
         requires_compact: needs(Need::Compact),
     }
+}
+
+/// What the gateway logged because of this cell. Where other cells were at it as well, a line is the cell's when it names it, or
+/// tells of a refusal with a status that this cell got; of the others nobody can say whose they are.
+fn own_lines(evidence: &Evidence) -> Cow<'_, str> {
+    let log = &evidence.log;
+    if !log.shared {
+        return Cow::Borrowed(&log.delta);
+    }
+    let vars = &evidence.cell.vars;
+    let names = [&vars.nonce, &vars.marker, &vars.session_id];
+    let statuses = evidence.exchanges.iter().filter_map(|e| e.response.as_ref()).map(|r| r.status);
+    let refusals: BTreeSet<String> = statuses.filter(|s| *s >= 400).map(|s| format!("\" {s}")).collect();
+    let is_own = |line: &&str| {
+        names.iter().any(|name| !name.is_empty() && line.contains(name.as_str()))
+            || (line.contains("POST /v1/messages") && refusals.iter().any(|refusal| line.contains(refusal)))
+    };
+    Cow::Owned(log.delta.split_inclusive('\n').filter(is_own).collect())
 }
 
 /// Token counts of all answers, as the wire gave them.

@@ -212,7 +212,7 @@ impl Mark {
             }
         }
         let delta = assemble(&pieces, KEPT, &mut notes);
-        LogFacts { path: None, delta, notes }
+        LogFacts { delta, notes, ..LogFacts::default() }
     }
 
     /// The ranges that make up the delta, in the order in which they were written.

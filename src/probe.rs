@@ -233,10 +233,10 @@ impl Probe {
         self.expect.requests.as_ref().is_some_and(|n| *n.get_ref() == 0)
     }
 
-    /// Whether the text of a cell says nothing: an error response belongs to what is to be seen, or no request to the model does. By
-    /// text alone either is always a failure.
+    /// Whether the text of a cell says nothing: an error response belongs to what is to be seen, or may be made of what is, or no
+    /// request to the model does. By text alone each is always a failure.
     pub fn is_beyond_text(&self) -> bool {
         let refused = |send: &Send| send.expect.get_ref().status.iter().any(|status| *status >= 400);
-        self.asks_nothing() || self.turn.iter().any(|turn| turn.error.is_some()) || self.send.iter().any(refused)
+        self.asks_nothing() || self.makes_trouble() || self.send.iter().any(refused)
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use tokio::sync::{Mutex, MutexGuard, OnceCell, OwnedSemaphorePermit, Semaphore};
@@ -33,10 +34,38 @@ pub struct Stand {
     pace: Option<Pace>,
     /// Whether no cell can leave anything behind that another one would meet.
     stateless: bool,
+    /// The cells that are at the target, and those that ever were.
+    visits: Arc<Visits>,
     /// Held by a cell that must be the only one of its kind at the target.
     alone: Mutex<()>,
     /// One entry for all models, or one each where the gateway is started for a model.
     entries: Mutex<HashMap<Option<String>, Arc<OnceCell<Entered>>>>,
+}
+
+#[derive(Default)]
+struct Visits {
+    present: AtomicUsize,
+    all: AtomicUsize,
+}
+
+/// The time of a cell at a target; it is over when this is dropped.
+pub struct Visit {
+    visits: Arc<Visits>,
+    came_to_others: bool,
+    number: usize,
+}
+
+impl Visit {
+    /// Whether another cell has been at the target since this one came.
+    pub fn was_shared(&self) -> bool {
+        self.came_to_others || self.visits.all.load(Ordering::SeqCst) != self.number
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.visits.present.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// What a target is.
@@ -99,6 +128,7 @@ impl Stand {
             in_flight: None,
             pace: None,
             stateless: false,
+            visits: Arc::default(),
             alone: Mutex::default(),
             entries: Mutex::default(),
         }
@@ -187,7 +217,8 @@ impl Stand {
                 (kind, profile.rewrites.iter().map(ToString::to_string).collect())
             }
         };
-        TargetFacts { name: self.name.clone(), kind, rewrites }
+        let credential_is_given = self.credential_variable().is_some();
+        TargetFacts { name: self.name.clone(), kind, rewrites, credential_is_given }
     }
 
     /// A place among the cells that may be at the target at once, when it is the turn of one that will send so many requests.
@@ -200,6 +231,14 @@ impl Stand {
             pace.turn(requests).await;
         }
         place
+    }
+
+    /// A cell comes to the target. What the gateway logs until it leaves may be of others as well.
+    pub fn visit(&self) -> Visit {
+        let visits = Arc::clone(&self.visits);
+        let came_to_others = visits.present.fetch_add(1, Ordering::SeqCst) > 0;
+        let number = visits.all.fetch_add(1, Ordering::SeqCst) + 1;
+        Visit { visits, came_to_others, number }
     }
 
     /// Waits until no other cell is at the target that asked for this.

@@ -273,7 +273,12 @@ fn typed(args: &CheckArgs, url: &str, world: &World) -> Result<Subject, Failure>
     };
     let models = if args.models.is_empty() { vec![DEFAULT_MODEL.to_owned()] } else { args.models.clone() };
     Ok(Subject {
-        facts: TargetFacts { name: url.to_owned(), kind: TargetKind::Live, rewrites: Vec::new() },
+        facts: TargetFacts {
+            name: url.to_owned(),
+            kind: TargetKind::Live,
+            rewrites: Vec::new(),
+            credential_is_given: false,
+        },
         models: models.iter().map(|name| wire_name(name)).collect(),
         settings: Checks::default(),
         entry: Arc::new(Entry::bare(upstream, credential)),

@@ -147,9 +147,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether it is about what the client got, and not about what the provider was asked.
-    pub fn is_of_the_answer(self) -> bool {
-        self >= Self::AnswerInvented
+    /// Whether the client may go on otherwise because of it: what the answer says, how it ends, or why there is none.
+    pub fn spoils_the_answer(self) -> bool {
+        let beside = matches!(self, Self::AnswerUsage | Self::AnswerModel | Self::RequestId | Self::PingsLost);
+        self >= Self::AnswerInvented && !beside
     }
 }
 

@@ -116,9 +116,11 @@ impl Sides<'_, '_, '_, '_> {
             _ => None,
         });
         let over = self.call.exchange.ended_us;
+        // Before its first byte a client waits for the answer, pings or not.
+        let begun = got.arrivals.iter().find(|a| a.len > 0).map_or(u64::MAX, |a| a.at_us);
         let unheard = |at: &u64| {
             let until = at.saturating_add(SILENCE_US);
-            until < over && !got.arrivals.iter().any(|a| (*at..=until).contains(&a.at_us))
+            begun <= *at && until < over && !got.arrivals.iter().any(|a| (*at..=until).contains(&a.at_us))
         };
         let lost = pings.filter_map(|end| sent.arrived_us(end.saturating_sub(1))).filter(unheard).count();
         if lost >= LOST_PINGS {

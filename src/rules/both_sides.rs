@@ -24,6 +24,11 @@ pub(super) fn changed(case: &Case<'_>, kind: Kind) -> Vec<Found> {
     found.collect()
 }
 
+/// What tells the provider which client asks. A provider that refuses because the probe says so looks at nothing.
+pub(super) fn identity_lost(case: &Case<'_>) -> Vec<Found> {
+    if case.probe.makes_trouble() { Vec::new() } else { changed(case, Kind::RequestIdentity) }
+}
+
 /// Thinking that did not arrive. What a translation makes of it fails only a probe that is about thinking.
 pub(super) fn thinking_changed(case: &Case<'_>) -> Vec<Found> {
     let mut found = changed(case, Kind::RequestThinking);

@@ -227,7 +227,10 @@ pub(super) fn tool_result_missing(case: &Case<'_>) -> Vec<Found> {
     for_each_tool(case, |wanted, call, _| {
         let call = call.filter(|c| c.result.is_none())?;
         let message = format!("no request brings a result for the call of {}", wanted.name);
-        Some(Found::new(Suspect::Client, message).cite(case.calls[call.call].cite()))
+        // A client need not run what stands in a broken answer.
+        let broken = case.calls[call.call].answer().is_some_and(|a| a.faults.iter().any(|f| !f.tolerated));
+        let suspect = if broken { case.far() } else { Suspect::Client };
+        Some(Found::new(suspect, message).cite(case.calls[call.call].cite()))
     })
 }
 

@@ -12,7 +12,7 @@ const RESUMES: [&str; 2] = ["Resume directly", "no visible output"];
 
 /// Whether the call's failure was somebody's doing between client and provider: the answer is broken, or was changed.
 fn was_spoilt(case: &Case<'_>, call: &Call<'_>) -> bool {
-    let changed = case.differences.iter().any(|d| d.exchange == Some(call.exchange.id) && d.kind.is_of_the_answer());
+    let changed = case.differences.iter().any(|d| d.exchange == Some(call.exchange.id) && d.kind.spoils_the_answer());
     (!call.is_whole() || changed) && !case.is_arranged(call)
 }
 

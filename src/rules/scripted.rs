@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::case::{Call, Case, Reply};
+use crate::compare::Kind;
 use crate::decode::decoded;
 use crate::exchange::Exchange;
 use crate::finding::Suspect;
@@ -57,7 +58,11 @@ pub(super) fn error_not_told(case: &Case<'_>) -> Vec<Found> {
 pub(super) fn reacted_otherwise(case: &Case<'_>) -> Vec<Found> {
     let mut found = Vec::new();
     if let (true, Some(wanted)) = (case.probe.makes_trouble(), &case.probe.expect.requests) {
-        let (sent, due) = (case.launch_calls().count(), *wanted.get_ref() as usize);
+        // A failure that the script never came to needs no reaction.
+        let is_trouble = |name: &str| case.probe.turn.iter().any(|t| t.is_trouble() && t.name.get_ref() == name);
+        let records = case.evidence.provider.iter().flatten();
+        let failed = records.filter(|r| r.turn.as_deref().is_some_and(is_trouble)).count();
+        let (sent, due) = (case.launch_calls().count(), (failed + 1).min(*wanted.get_ref() as usize));
         if sent < due {
             let message = format!("the client sent {sent} requests where its reaction to the failure makes {due}");
             found.push(Found::new(case.far(), message).cite(case.probe.cite(&wanted.span())));
@@ -76,7 +81,9 @@ pub(super) fn reacted_otherwise(case: &Case<'_>) -> Vec<Found> {
 pub(super) fn not_cancelled(case: &Case<'_>) -> Vec<Found> {
     let Some(wanted) = case.probe.expect.cancelled.as_ref().filter(|w| *w.get_ref()) else { return Vec::new() };
     let records = case.evidence.provider.as_deref().unwrap_or_default();
-    if records.is_empty() || records.iter().any(|r| r.abandoned) {
+    // A client that got its first piece with the last one could not leave in between.
+    let too_late = case.differences.iter().any(|d| d.kind == Kind::StreamBuffered);
+    if records.is_empty() || records.iter().any(|r| r.abandoned) || too_late {
         return Vec::new();
     }
     let how = if records.iter().all(|r| r.delivered) { "sent its answer to the end" } else { "was still at work" };

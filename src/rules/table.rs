@@ -253,7 +253,7 @@ pub static RULES: &[Rule] = &[
         what: "`user-agent` and `x-app` of requests that the provider refused.",
         why: "Some providers serve a client only as itself, and answer others with a bare 429.",
         advice: "Pass both headers on unchanged.",
-        check: |case| both_sides::changed(case, Kind::RequestIdentity),
+        check: both_sides::identity_lost,
     },
     Rule {
         code: "credential-refused",

@@ -30,6 +30,9 @@ pub(super) fn gateway_unusable(case: &Case<'_>) -> Vec<Found> {
     let suspect = if failure.by_itself { Suspect::Gateway } else { Suspect::Environment };
     let finding = Found::new(suspect, format!("{}{said}", failure.words)).cite("gateway");
     // A gateway that could not even be started is the environment's fault, and still fails the run.
+    // It is the cause of the first request that came to nothing.
+    let exchange = case.evidence.exchanges.iter().find(|e| e.end != End::Complete).map(|e| e.id);
+    let finding = Found { exchange, ..finding };
     vec![if failure.by_itself { finding } else { finding.class(Classification::HarnessBug) }]
 }
 
@@ -66,12 +69,21 @@ fn errors<'a, 'c>(case: &'c Case<'a>) -> impl Iterator<Item = (&'c Call<'a>, u16
     case.calls.iter().filter_map(|c| Some((c, c.status().filter(|s| *s != 200)?)))
 }
 
+/// What `LiteLLM` without a database says to a key that is not its master key: with status 400, because it would look for it there.
+const NO_SUCH_KEY: &str = "No connected db";
+
 /// Whether an error means the credential: not where the same credential was good for another request, and not where a page
 /// came instead of an error of the API, as firewalls send it because of a prompt's words.
 fn is_about_the_credential(case: &Case<'_>, call: &Call<'_>, status: u16) -> bool {
     let is_page = || call.error_words().trim_start().starts_with('<');
     let was_good = || case.calls.iter().any(|c| c.status() == Some(200));
-    (status == 401 || (status == 403 && !is_page())) && !was_good()
+    let is_meant = match status {
+        401 => true,
+        403 => !is_page(),
+        400 => call.error_words().contains(NO_SUCH_KEY),
+        _ => false,
+    };
+    is_meant && !was_good()
 }
 
 pub(super) fn credential_refused(case: &Case<'_>) -> Vec<Found> {
@@ -84,8 +96,12 @@ pub(super) fn credential_refused(case: &Case<'_>) -> Vec<Found> {
                 // The embedded provider's credential is ccsmoke's own, so nobody else can have got it wrong.
                 TargetKind::Embedded => Found { suspect: Suspect::Harness, ..finding },
                 // So is the one that a gateway of ours was started with, in the header in which the client shows it.
-                TargetKind::Gateway | TargetKind::Translator => Found { suspect: Suspect::Gateway, ..finding },
-                TargetKind::Live => finding.class(Classification::MissingEnv),
+                TargetKind::Gateway | TargetKind::Translator if !case.evidence.cell.target.credential_is_given => {
+                    Found { suspect: Suspect::Gateway, ..finding }
+                }
+                TargetKind::Gateway | TargetKind::Translator | TargetKind::Live => {
+                    finding.class(Classification::MissingEnv)
+                }
             }
         })
         .collect()
@@ -108,7 +124,8 @@ pub(super) fn refused_by_target(case: &Case<'_>) -> Vec<Found> {
             let suspect = if broke_a_rule && !provoked && !altered && !written { Suspect::Client } else { case.far() };
             let finding = Found::new(suspect, message).at(call);
             match status {
-                429 | 502..=504 | 529 if !case.scripted() => {
+                // Whatever a live provider cannot do at the moment says nothing about the gateway.
+                429 | 500..=599 if !case.scripted() => {
                     Found { suspect: Suspect::Provider, ..finding }.class(Classification::UpstreamUnavailable)
                 }
                 _ => finding,

@@ -6,12 +6,15 @@ use crate::provider::answer::Thinking;
 use crate::provider::reading::{items, messages, tools};
 use crate::provider::script::Facts;
 
+/// How `LiteLLM` begins what it makes of a system text in the middle of a conversation: a message of the user that is none.
+const MOVED_SYSTEM_TEXT: &str = "Operator note (not from the user)";
+
 /// What a Chat Completions request holds.
 pub(in crate::provider) fn chat(body: &Value) -> Facts<'_> {
     let mut facts = Facts::offering(tools(body).iter().filter_map(|tool| tool["function"]["name"].as_str()));
     for message in messages(body) {
         match message["role"].as_str() {
-            Some("user") => texts(&message["content"]).for_each(|text| facts.hear_user(text)),
+            Some("user") => said(&message["content"]).for_each(|text| facts.hear_user(text)),
             Some("tool") => facts.hear_result(texts(&message["content"])),
             _ => {}
         }
@@ -26,7 +29,7 @@ pub(in crate::provider) fn responses(body: &Value) -> Facts<'_> {
         match item_kind(item) {
             "message" if item.is_string() => item.as_str().into_iter().for_each(|text| facts.hear_user(text)),
             "message" if item["role"] == "user" => {
-                texts(&item["content"]).for_each(|text| facts.hear_user(text));
+                said(&item["content"]).for_each(|text| facts.hear_user(text));
             }
             "function_call_output" => facts.hear_result(texts(&item["output"])),
             _ => {}
@@ -44,6 +47,11 @@ pub(super) fn item_kind(item: &Value) -> &str {
 /// The texts of a content: a string, or the text parts of an array.
 fn texts(content: &Value) -> impl Iterator<Item = &str> {
     items(content).iter().filter_map(|part| part.as_str().or_else(|| part["text"].as_str()))
+}
+
+/// What the user says in a content.
+fn said(content: &Value) -> impl Iterator<Item = &str> {
+    texts(content).filter(|text| !text.starts_with(MOVED_SYSTEM_TEXT))
 }
 
 /// How a Chat Completions answer thinks: in the open and without a signature.
@@ -105,7 +113,8 @@ mod tests {
                 {"role": "assistant", "content": "nor FCC_A_READ_00000003", "tool_calls": []},
                 {"role": "tool", "tool_call_id": "a", "content": result},
                 {"role": "user", "content": [
-                    {"type": "image_url", "image_url": {"url": "data:"}}, {"type": "text", "text": "go on"}]}]})
+                    {"type": "image_url", "image_url": {"url": "data:"}}, {"type": "text", "text": "go on"}]},
+                {"role": "user", "content": "Operator note (not from the user): the following was a system reminder."}]})
         };
         let (user, result) = ("say FCC_P_READ_1A2B3C4D", "1\tFCC_T_READ_5E6F7A8B");
         assert_read(&chat(&body(json!(user), json!(result))));

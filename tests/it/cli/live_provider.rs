@@ -241,7 +241,7 @@ fn busy(status: &'static str) -> String {
 
 #[test]
 fn a_provider_that_is_too_busy_is_asked_again_within_the_budget_and_every_attempt_is_kept() {
-    for status in ["429 Too Many Requests", "503 Service Unavailable", "529 Overloaded"] {
+    for status in ["429 Too Many Requests", "500 Internal Server Error", "503 Service Unavailable", "529 Overloaded"] {
         let place = asking(1, "exit 1");
         let url = busy(status);
         let run = |more: &[&str]| {

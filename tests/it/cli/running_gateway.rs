@@ -49,6 +49,12 @@ fn a_running_gateway_is_compared_on_both_sides_with_the_scripted_provider_behind
     let row = place.row();
     assert!(!row["findings"].as_array().unwrap().iter().any(|f| f["suspect"] == "gateway"), "{row:#}");
 
+    // A key that the user gave and that is not the gateway's.
+    std::fs::remove_dir_all(place.results()).unwrap();
+    ended(run("anthropic", port).env("GATEWAY_KEY", "another-key"), 3);
+    let row = place.row();
+    assert_eq!((codes(&row)[0], &row["classification"]), ("credential-refused", &json!("missing_env")), "{row:#}");
+
     std::fs::remove_dir_all(place.results()).unwrap();
     let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
     ended(&mut run("openai", port), 0);

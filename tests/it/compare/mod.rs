@@ -305,7 +305,8 @@ pub(super) fn stream(message: &Value) -> String {
 }
 
 pub(super) fn evidence(near: Vec<Exchange>, behind: Option<Vec<Exchange>>, rewrites: Vec<String>) -> Evidence {
-    let target = TargetFacts { name: "gateway".to_owned(), kind: TargetKind::Gateway, rewrites };
+    let target =
+        TargetFacts { name: "gateway".to_owned(), kind: TargetKind::Gateway, rewrites, credential_is_given: false };
     let vars = Vars {
         marker: "FCC_X_1A2B3C4D".to_owned(),
         nonce: NONCE.to_owned(),

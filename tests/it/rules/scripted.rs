@@ -72,7 +72,7 @@ const CASES: [Arranged; 7] = [
             again.id = 1;
             e.exchanges.push(again);
         },
-        wrong: |_| {},
+        wrong: |e| e.provider.as_mut().unwrap()[0].turn = Some("refuse".to_owned()),
         suspect: Suspect::Provider,
     },
     Arranged {
@@ -192,4 +192,11 @@ fn an_error_that_the_probe_arranges_is_no_finding_and_fails_nothing() {
     let verdict = judged(case, case.right);
     let broken: Vec<_> = verdict.findings.iter().filter(|f| f.code != "error-not-enveloped").collect();
     assert!(broken.is_empty(), "{broken:?}");
+}
+
+#[test]
+fn a_failure_that_the_script_never_came_to_needs_no_reaction() {
+    let case = CASES.iter().find(|c| c.code == "reaction-missing").unwrap();
+    let verdict = judged(case, |_| {});
+    assert!(verdict.findings.iter().all(|f| f.code != case.code), "{:?}", verdict.findings);
 }

@@ -39,6 +39,13 @@ fn requests() -> Vec<Planted> {
             let failure = GatewayFailure { words: "the gateway ended".to_owned(), by_itself: true, last_lines };
             e.gateway = Some(GatewayFacts { version: None, failure: Some(failure) });
         }),
+        by(Gateway, ProductFailure, "gateway-unusable", TOOL, "a gateway that was killed under a request", |e| {
+            unanswered(e, 1, "closed without a response");
+            gives_up(e, 0, "API Error: Connection dropped");
+            let failure =
+                GatewayFailure { words: "the gateway ended".to_owned(), by_itself: true, last_lines: Vec::new() };
+            e.gateway = Some(GatewayFacts { version: None, failure: Some(failure) });
+        }),
         by(Client, HarnessBug, "no-request", TEXT, "no request", |e| {
             keep(e, 0);
             gives_up(e, 0, "Invalid settings");

@@ -12,7 +12,11 @@ use ccsmoke::finding::{Severity, Suspect};
 use ccsmoke::rules::{RULES, rule};
 use ccsmoke::verdict::{Classification, Outcome};
 
-use super::edit::{PROBES, asked_before, clean, events, judge, live, request, response, stream, written};
+use serde_json::json;
+
+use super::edit::{
+    Event, PROBES, asked_before, clean, events, judge, keep, live, refuse, request, response, stream, written,
+};
 
 use Classification::{HarnessBug, ModelFeatureFailure, ProductFailure};
 use Suspect::{Client, Gateway, Model, Provider};
@@ -169,4 +173,33 @@ fn rewriting_a_stream_changes_nothing_by_itself() {
             assert_eq!(judge(&evidence).findings, [], "{probe} {i}");
         }
     }
+}
+
+#[test]
+fn a_refusal_in_a_log_that_others_share_accuses_only_the_cell_that_got_it() {
+    const LINE: &str = "127.0.0.1 - - \"POST /v1/messages?beta=true HTTP/1.1\" 413 178\n";
+    let text = |e: &Evidence| judge(e).text_verdict.classification;
+    let mut evidence = clean(TEXT);
+    evidence.log.delta = LINE.to_owned();
+    assert_eq!(text(&evidence), ProductFailure, "its own log");
+    evidence.log.shared = true;
+    assert_eq!(text(&evidence), Classification::Passed, "somebody else's request");
+    refuse(&mut evidence, 0, 413, "too large");
+    assert_eq!(text(&evidence), ProductFailure, "its own request");
+}
+
+#[test]
+fn a_call_in_a_broken_answer_that_the_client_does_not_run_is_laid_to_who_broke_it() {
+    let mut evidence = live(clean(TOOL));
+    let suspect =
+        |e: &Evidence| judge(e).findings.into_iter().find(|f| f.code == "tool-result-missing").unwrap().suspect;
+    keep(&mut evidence, 1);
+    assert_eq!(suspect(&evidence), Suspect::Client);
+    stream(&mut evidence, 0, |events| {
+        let within = events.iter().position(|e| e.brings("input_json_delta")).unwrap();
+        let mut text = events[within].data.clone();
+        text["delta"] = json!({"type": "text_delta", "text": "x"});
+        events.insert(within, Event::new(text));
+    });
+    assert_eq!(suspect(&evidence), Suspect::Gateway);
 }

@@ -36,6 +36,13 @@ fn responses() -> Vec<Planted> {
                 gives_up(e, 0, "Failed to authenticate");
             })
         },
+        Planted {
+            scripted: (Harness, HarnessBug),
+            ..by(Environment, MissingEnv, "credential-refused", TEXT, "a key for which a database is missing", |e| {
+                refuse(e, 0, 400, "Authentication Error, No connected db.");
+                gives_up(e, 0, "API Error: 400");
+            })
+        },
         wire("request-refused", TOOL, "a credential that was good before", |e| {
             refuse(e, 1, 401, "invalid x-api-key");
             gives_up(e, 0, "Failed");
@@ -62,6 +69,13 @@ fn responses() -> Vec<Planted> {
             ..wire("request-refused", TEXT, "an overloaded provider", |e| {
                 refuse(e, 0, 529, "Overloaded");
                 gives_up(e, 0, "API Error: 529 Overloaded");
+            })
+        },
+        Planted {
+            live: (Provider, UpstreamUnavailable),
+            ..wire("request-refused", TEXT, "a provider that is down", |e| {
+                refuse(e, 0, 500, "Internal server error");
+                gives_up(e, 0, "API Error: 500");
             })
         },
         // The provider's own rules, so that nobody but the client can have broken them.
