@@ -131,7 +131,7 @@ impl Rigged {
 /// The rig of a target that is given.
 pub(super) fn rig(entry: Arc<Entry>, kind: TargetKind, settings: Checks) -> Rig {
     Rig {
-        target: TargetFacts { name: "test".to_owned(), kind, rewrites: Vec::new() },
+        target: TargetFacts { name: "test".to_owned(), kind, rewrites: Vec::new(), credential_is_given: false },
         gateway_version: None,
         model: "claude-sonnet-5-5".to_owned(),
         models: vec!["claude-sonnet-5-5".to_owned()],
