@@ -22,6 +22,9 @@ const HEAD_US: u64 = 1_000_000;
 const CANCEL_US: u64 = 4_000_000;
 /// A step that was held back at least so long, in microseconds.
 const STEP_US: u64 = 250_000;
+/// What the gateway had in hands for so long before the client got it was held back, in microseconds: longer than a busy machine
+/// takes, and than a gateway that is merely slow waits before a piece.
+const LATE_US: u64 = 5_000_000;
 /// What fills a buffer and what leaves it are so close together, in microseconds.
 const FILLED_US: u64 = 50_000;
 
@@ -35,7 +38,7 @@ impl Sides<'_, '_, '_, '_> {
         }
         // Of an answer that the client left only the beginning is there, which may be late as a whole.
         let whole = self.call.exchange.end != End::ClientLeft;
-        let held = held_back(sent, got).or_else(|| self.stepped(sent, got));
+        let held = held_back(sent, got).or_else(|| self.stepped(sent, got)).or_else(|| late(sent, got));
         if let Some(words) = held.filter(|_| whole) {
             return self.tell(Kind::StreamBuffered, words);
         }
@@ -147,6 +150,22 @@ fn content_times(response: &Response, api: Api) -> Vec<u64> {
         _ => None,
     };
     sse::parse(&bytes).into_iter().filter_map(time).collect()
+}
+
+/// Whether the client waited for an event though the provider had sent nothing for as long: the gateway had it already. Pings and
+/// comments may be the gateway's own.
+fn late(sent: &Response, got: &Response) -> Option<String> {
+    let bytes = decoded(&got.headers, &got.body.bytes).ok().filter(|bytes| bytes.len() == got.body.bytes.len())?;
+    sse::parse(&bytes).into_iter().find_map(|item| {
+        let sse::Item::Event(event) = item else { return None };
+        let name = event.name.as_deref().filter(|name| *name != "ping")?;
+        let at = got.arrived_us(event.span.end.saturating_sub(1))?;
+        let in_hands = sent.arrivals.iter().filter(|a| a.len > 0 && a.at_us <= at).map(|a| a.at_us).max()?;
+        let waited = at - in_hands;
+        (waited >= LATE_US).then(|| {
+            format!("the client got `{name}` {} ms after the last that the provider had sent until then", waited / 1000)
+        })
+    })
 }
 
 /// Whether a slow answer of several pieces was collected: it reached the client only when its last piece had been sent, and then

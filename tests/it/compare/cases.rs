@@ -364,6 +364,15 @@ fn every_code_fires_where_it_should_and_stays_silent_beside_it() {
 }
 
 #[test]
+fn an_end_that_the_gateway_sat_on_was_held_back_and_one_that_the_provider_sent_late_was_not() {
+    let mut scene = Scene::through();
+    scene.near.pieces = vec![11_000, 21_000, 12_000_000];
+    assert_eq!(scene.codes(), BTreeSet::from(["stream-buffered".to_owned()]));
+    scene.far.pieces = vec![10_000, 20_000, 11_900_000];
+    assert_eq!(scene.findings(), []);
+}
+
+#[test]
 fn a_stream_that_is_late_but_comes_piece_by_piece_was_not_collected() {
     let mut scene = Scene::through();
     slowly(&mut scene, &[500_000, 560_000, 640_000]);
