@@ -423,7 +423,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::load::metrics::record::{Recorder, Sample, Sorting, Tags};
+    use crate::load::metrics::record::Tags;
+    use crate::load::metrics::recorder::{Recorder, Sample, Sorting};
 
     /// A record of so many answers of each latency in milliseconds, and of failures.
     fn record(latencies: &[(u64, usize)], failures: &[(Failure, usize)]) -> ScenarioRecord {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::connection::{Connection, Deadline};
 use crate::load::face::stamp::{Stamp, now};
 use crate::load::face::{Reader, Reading, Seen, error_words};
-use crate::load::metrics::record::Marks;
+use crate::load::metrics::recorder::Marks;
 use crate::load::metrics::{Failure, Flaw, Flaws};
 use crate::load::scenario::{Api, Timeouts};
 use crate::sse;

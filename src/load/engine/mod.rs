@@ -21,7 +21,8 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
 use super::face::stamp::now;
-use super::metrics::record::{Recorder, ScenarioRecord, Sorting, Tags};
+use super::metrics::record::{ScenarioRecord, Tags};
+use super::metrics::recorder::{Recorder, Sorting};
 use super::plan::{Plan, Shard};
 use super::scenario::{Load, Order, Suite};
 use super::threshold::Threshold;

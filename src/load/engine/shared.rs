@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::load::metrics::record::{Recorder, ScenarioRecord, Tokens};
+use crate::load::metrics::record::{ScenarioRecord, Tokens};
+use crate::load::metrics::recorder::Recorder;
 use crate::load::scenario::Limits;
 
 /// Why a run ended before its plan did.

@@ -22,7 +22,7 @@ use crate::load::dice::{Dice, Lane};
 use crate::load::face::Reading;
 use crate::load::face::stamp::now;
 use crate::load::metrics::Failure;
-use crate::load::metrics::record::{Marks, Recorder, Sample};
+use crate::load::metrics::recorder::{Marks, Recorder, Sample};
 use crate::load::plan::{Draw, Plan, Shard};
 use crate::load::scenario::{Load, Retry, Scenario, Suite, Timeouts};
 use crate::tap::{DialError, Upstream};

@@ -3,6 +3,7 @@
 
 pub mod histogram;
 pub mod record;
+pub mod recorder;
 
 use serde::{Deserialize, Serialize};
 
