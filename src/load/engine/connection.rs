@@ -152,7 +152,7 @@ impl Connection {
         };
         let arrival = Rc::new(Arrival::default());
         let stamped = Stamped { io, arrival: Rc::clone(&arrival) };
-        let handshake = http1::Builder::new().handshake(stamped).await;
+        let handshake = http1::Builder::new().writev(false).handshake(stamped).await;
         let (sender, driver) = handshake.map_err(|e| DialError::Connect(io::Error::other(e)))?;
         Ok(Self { sender, driver: Box::pin(driver), closed: false, arrival })
     }
@@ -178,13 +178,8 @@ impl Connection {
         let mut answer = std::pin::pin!(self.sender.send_request(request));
         let (driver, closed) = (&mut self.driver, &mut self.closed);
         poll_fn(|cx| {
-            // The request goes to the driver, which writes it; then the answer may be there.
-            for _ in 0..2 {
-                if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-                    return Poll::Ready(Some(answer));
-                }
-                *closed = *closed || driver.as_mut().poll(cx).is_ready();
-            }
+            // The request lies with the driver, which writes it, and reads what has come.
+            *closed = *closed || driver.as_mut().poll(cx).is_ready();
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
                 return Poll::Ready(Some(answer));
             }

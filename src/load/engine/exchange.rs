@@ -49,6 +49,8 @@ pub(super) struct Asked<'a> {
     pub(super) timeouts: &'a Timeouts,
     /// Flaws that fail nothing.
     pub(super) ignore: Flaws,
+    /// Whether the text of the answer is asked for afterwards.
+    pub(super) keep_text: bool,
 }
 
 impl Asked<'_> {
@@ -140,6 +142,9 @@ impl Asked<'_> {
     ) {
         let mut parser = sse::Parser::new(sse::Limits { line: MAX_EVENT_BYTES, event: MAX_EVENT_BYTES });
         let mut reader = Reader::new(self.api);
+        if !self.keep_text {
+            reader = reader.forgetting_text();
+        }
         let mut last_read = None;
         let head_flaws = tried.reading.flaws;
         loop {

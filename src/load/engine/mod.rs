@@ -1,9 +1,10 @@
-//! The engine: a thread that keeps time, and workers that send and read. It never drops what is due, measures how late it was itself,
-//! and lets no work of its own stand between an arrival and its time.
+//! The engine: workers that keep time, send and read. It never drops what is due, measures how late it was itself, and lets no work of
+//! its own stand between an arrival and its time.
 
 mod closed;
 mod connection;
 mod exchange;
+mod open;
 mod sessions;
 pub mod shared;
 mod worker;
@@ -17,23 +18,22 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeValLike as _;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
 use super::face::stamp::now;
 use super::metrics::record::{ScenarioRecord, Tags};
 use super::metrics::recorder::{Recorder, Sorting};
-use super::plan::{Plan, Shard};
-use super::scenario::{Load, Order, Suite};
+use super::plan::Shard;
+use super::scenario::{Order, Suite};
 use super::threshold::Threshold;
 use crate::tap::Upstream;
 use shared::{Shared, Stopped};
-use worker::{Common, Job, Worker};
+use worker::{Common, Worker};
 
 /// File descriptors that are kept for other things than connections.
 const SPARE_DESCRIPTORS: u64 = 64;
 
-/// The longest that the thread which keeps time waits without looking whether the run has ended.
+/// The longest that a run which begins later waits without looking whether it has been ended before.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 /// How long workers get to be ready before the first request is due.
@@ -97,13 +97,11 @@ pub fn room(suite: &Suite) -> Result<u64, TooFewDescriptors> {
     Ok(suite.limits.in_flight.map_or(room, |most| room.min(u64::from(most))))
 }
 
-/// Drives a suite to its end, or until the run is stopped. It takes the calling thread to keep time with.
+/// Drives a suite to its end, or until the run is stopped. The calling thread waits for it.
 ///
 /// # Errors
 /// No thread or runtime could be started.
 pub fn drive(suite: &Arc<Suite>, drive: &Drive, room: u64, shared: &Arc<Shared>) -> io::Result<Driven> {
-    // Waking up late by the default slack of 50 us would be the largest error of all. Failing only costs accuracy.
-    let _ = nix::sys::prctl::set_timerslack(1);
     let all: Vec<usize> = (0..suite.scenarios.len()).collect();
     let groups: Vec<Vec<usize>> = match suite.order {
         Order::Sequence => all.into_iter().map(|scenario| vec![scenario]).collect(),
@@ -198,28 +196,22 @@ fn drive_group(
         (0..suite.scenarios.len()).map(|scenario| group.contains(&scenario).then(|| put_up(scenario))).collect()
     };
     let mut all = Vec::new();
-    let mut senders = Vec::new();
     let mut threads = Vec::new();
     for number in 0..workers {
-        let (sender, receiver) = unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (common, own) = (common.clone(), recorders());
         all.push(own.clone());
-        senders.push(sender);
         let work = move || {
+            let shared = Arc::clone(&common.shared);
             let worker = Rc::new(Worker::new(common, number as u64, own));
-            LocalSet::new().block_on(&runtime, worker.work(receiver));
+            // Without one of its workers the run means nothing: the others need not go on.
+            LocalSet::new().block_on(&runtime, worker.work()).inspect_err(|_| shared.stopping().cancel())
         };
         threads.push(thread::Builder::new().name(format!("load-{number}")).spawn(work)?);
     }
-    // What the plan holds is counted here, in a recorder of its own.
-    let planned = recorders();
-    keep_time(suite, group, &common, &senders, &planned);
-    drop(senders);
     for thread in threads {
-        thread.join().map_err(|_| io::Error::other("a thread of the load engine broke down"))?;
+        thread.join().map_err(|_| io::Error::other("a thread of the load engine broke down"))??;
     }
-    all.push(planned);
     let mut records = BTreeMap::new();
     for &scenario in group {
         let mut record = fresh(suite, scenario).record;
@@ -232,46 +224,6 @@ fn drive_group(
         records.insert(scenario, record);
     }
     Ok(records)
-}
-
-/// Gives out what is due when it is due, until the plan is done or the run is stopped; what was not given out then was dropped.
-fn keep_time(
-    suite: &Suite,
-    group: &[usize],
-    common: &Common,
-    senders: &[UnboundedSender<Job>],
-    planned: &[Option<Arc<Mutex<Recorder>>>],
-) {
-    let mut plans: Vec<_> = group
-        .iter()
-        .filter_map(|&scenario| {
-            let it = &suite.scenarios[scenario];
-            let Load::Open(process) = &it.load else { return None };
-            let shard = common.shard;
-            let arrivals = process.arrivals(Plan::new(suite, it).dice()).filter(move |(k, _)| shard.has(*k));
-            Some((scenario, arrivals.peekable()))
-        })
-        .collect();
-    let next = |plans: &mut Vec<(usize, std::iter::Peekable<_>)>| {
-        let soonest = plans
-            .iter_mut()
-            .filter_map(|(scenario, plan)| plan.peek().map(|(_, due): &(u64, Duration)| (*due, *scenario)));
-        let (_, scenario) = soonest.min()?;
-        let (_, plan) = plans.iter_mut().find(|(known, _)| *known == scenario)?;
-        let (index, due) = Iterator::next(plan)?;
-        Some(Job { scenario, index, due })
-    };
-    while let Some(job) = next(&mut plans) {
-        let due = common.epoch + u64::try_from(job.due.as_nanos()).unwrap_or(u64::MAX);
-        let in_time = wait_until(due, &common.shared);
-        let worker = usize::try_from(job.index / common.shard.of % common.workers).unwrap_or(0);
-        let sent = in_time && senders[worker].send(job).is_ok();
-        if let Some(recorder) = &planned[job.scenario] {
-            let record = &mut recorder.lock().unwrap_or_else(PoisonError::into_inner).record;
-            record.plan(job.due);
-            record.dropped += u64::from(!sent);
-        }
-    }
 }
 
 /// Waits for a moment of the host's monotonic clock; false when the run was stopped before.

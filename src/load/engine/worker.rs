@@ -1,6 +1,7 @@
 //! A worker: one thread, one single-threaded runtime, its own connections and recorders. Every request of the plan is one task in it.
 
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,6 @@ use http_body_util::Full;
 use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri};
 use tokio::sync::Semaphore;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,7 +24,7 @@ use crate::load::face::stamp::now;
 use crate::load::metrics::Failure;
 use crate::load::metrics::recorder::{Marks, Recorder, Sample};
 use crate::load::plan::{Draw, Plan, Shard};
-use crate::load::scenario::{Load, Retry, Scenario, Suite, Timeouts};
+use crate::load::scenario::{History, Load, Retry, Scenario, Suite, Timeouts};
 use crate::tap::{DialError, Upstream};
 
 /// A request that is due.
@@ -123,26 +123,26 @@ impl Worker {
         }
     }
 
-    /// Works until the plan's jobs and the closed loads of these scenarios are done.
-    pub(super) async fn work(self: Rc<Self>, mut jobs: UnboundedReceiver<Job>) {
+    /// Works until this worker's part of the plan and of the closed loads is done.
+    ///
+    /// # Errors
+    /// There are no file descriptors left to keep time with.
+    pub(super) async fn work(self: Rc<Self>) -> io::Result<()> {
         let suite = Arc::clone(&self.common.suite);
         for (scenario, it) in suite.scenarios.iter().enumerate() {
             if self.recorders[scenario].is_none() {
                 continue;
             }
             match &it.load {
-                Load::Open(_) => {}
+                Load::Open(process) => super::open::arrivals(&self, scenario, process)?,
                 Load::Users(curve) => super::closed::users(&self, scenario, curve),
                 Load::Sessions { .. } => super::sessions::sessions(&self, scenario),
                 Load::Once { times } => self.once(scenario, it, *times),
             }
         }
-        while let Some(job) = jobs.recv().await {
-            let worker = Rc::clone(&self);
-            self.spawn(async move { worker.planned(job).await });
-        }
         self.tasks.close();
         self.tasks.wait().await;
+        Ok(())
     }
 
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
@@ -169,7 +169,12 @@ impl Worker {
 
     /// Waits, or until the run ends early.
     pub(super) async fn pause(&self, time: Duration) {
-        drop(tokio::time::timeout(time, self.stopping.cancelled()).await);
+        self.unless_stopped(tokio::time::sleep(time)).await;
+    }
+
+    /// What comes of a future; nothing when the run ends before it.
+    pub(super) async fn unless_stopped<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        self.stopping.run_until_cancelled(future).await
     }
 
     /// Whether a number of the plan is this worker's.
@@ -192,7 +197,7 @@ impl Worker {
     }
 
     /// A request of an open plan.
-    async fn planned(&self, job: Job) {
+    pub(super) async fn planned(&self, job: Job) {
         let suite = Arc::clone(&self.common.suite);
         let due = u64::try_from(job.due.as_nanos()).unwrap_or(u64::MAX);
         let lag = self.now().saturating_sub(due);
@@ -222,9 +227,9 @@ impl Worker {
         let sample =
             Sample { index: place.index, stream: written.stream, class, model, due: place.due, ..Sample::default() };
         // Whoever waits for a place waits in the plan: the wait counts.
-        let slot = tokio::select! {
-            slot = self.slots.acquire() => slot.ok(),
-            () = self.stopping.cancelled() => None,
+        let slot = match self.slots.try_acquire() {
+            Ok(slot) => Some(slot),
+            Err(_) => self.unless_stopped(self.slots.acquire()).await.and_then(Result::ok),
         };
         if slot.is_none() || self.is_stopping() || !shared.may_send() {
             self.recorder(place.scenario, |r| r.record.dropped += 1);
@@ -260,14 +265,10 @@ impl Worker {
         let dice = Plan::new(&self.common.suite, self.scenario(place.scenario)).dice();
         sample.start = self.now();
         loop {
-            let tried = tokio::select! {
-                biased;
-                tried = self.one_try(place, written, timeouts) => tried,
-                () = self.stopping.cancelled() => {
-                    sample.interrupted = true;
-                    sample.end = self.now();
-                    return (sample, None);
-                }
+            let Some(tried) = self.unless_stopped(self.one_try(place, written, timeouts)).await else {
+                sample.interrupted = true;
+                sample.end = self.now();
+                return (sample, None);
             };
             let end = self.now();
             if let (Some((failure, _)), Some(retry)) = (&tried.failure, retry)
@@ -315,7 +316,9 @@ impl Worker {
 
     async fn one_try(&self, place: Place, written: &Written, timeouts: &Timeouts) -> Tried {
         let suite = &self.common.suite;
-        let asked = Asked { api: suite.target.api, stream: written.stream, timeouts, ignore: suite.ignore };
+        let it = self.scenario(place.scenario);
+        let keep_text = matches!(it.load, Load::Sessions { .. }) && it.converse.history == History::Live;
+        let asked = Asked { api: suite.target.api, stream: written.stream, timeouts, ignore: suite.ignore, keep_text };
         loop {
             let (mut connection, connect) = match self.connection(timeouts).await {
                 Ok(connection) => connection,

@@ -90,7 +90,7 @@ pub struct Reading {
     pub flaws: Flaws,
     /// The error that a stream reported.
     pub error: Option<String>,
-    /// The visible text.
+    /// The visible text, unless it was not to be kept.
     pub text: String,
     /// Token counts; by pieces where the answer told none.
     pub tokens: Tokens,
@@ -112,6 +112,8 @@ pub enum Reader {
 /// What both readers gather.
 #[derive(Debug, Default)]
 struct Gathered {
+    /// Whether nobody will ask for the text.
+    forgets_text: bool,
     flaws: Flaws,
     error: Option<String>,
     text: String,
@@ -129,7 +131,7 @@ impl Gathered {
     fn hear(&mut self, text: &str) -> Seen {
         self.pieces += 1;
         self.text_bytes += text.len();
-        if self.text.len() + text.len() <= KEPT_TEXT {
+        if !self.forgets_text && self.text.len() + text.len() <= KEPT_TEXT {
             self.text.push_str(text);
         }
         Seen::Content { visible: true, stamp: Stamp::read(text) }
@@ -180,6 +182,20 @@ impl Reader {
         }
     }
 
+    /// The same reader; the text of the answer is measured and not kept.
+    #[must_use]
+    pub fn forgetting_text(mut self) -> Self {
+        self.gathered().forgets_text = true;
+        self
+    }
+
+    fn gathered(&mut self) -> &mut Gathered {
+        match self {
+            Self::Openai(reader) => &mut reader.gathered,
+            Self::Anthropic(reader) => &mut reader.gathered,
+        }
+    }
+
     /// Takes an event.
     pub fn event(&mut self, name: Option<&str>, data: &str) -> Seen {
         match self {
@@ -190,10 +206,7 @@ impl Reader {
 
     /// Bytes that are no event.
     pub fn fault(&mut self) {
-        match self {
-            Self::Openai(reader) => reader.gathered.flaws.add(Flaw::Framing),
-            Self::Anthropic(reader) => reader.gathered.flaws.add(Flaw::Framing),
-        }
+        self.gathered().flaws.add(Flaw::Framing);
     }
 
     /// The stream is over.
