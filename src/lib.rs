@@ -43,6 +43,7 @@ pub mod provider;
 pub mod reference;
 pub mod secret;
 pub mod send;
+mod serve;
 pub mod tap;
 pub mod target;
 pub mod workspace;

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::Sleep;
 
 use super::telling::Meter;
+use crate::serve::Wait;
 
 /// What comes out of a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,14 +66,6 @@ enum Source {
     Detached(mpsc::UnboundedReceiver<Bytes>),
     /// Nothing more comes.
     Over,
-}
-
-/// What stands between one piece and the next.
-enum Wait {
-    Nothing,
-    /// The connection has to write out what it has.
-    Flush,
-    Pause(Pin<Box<Sleep>>),
 }
 
 impl Flow {
@@ -185,17 +177,7 @@ impl Body for Flow {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         loop {
-            match &mut self.wait {
-                Wait::Nothing => {}
-                Wait::Pause(sleep) => ready!(sleep.as_mut().poll(cx)),
-                // The connection gathers what is ready and writes it when nothing is: say so once after every piece.
-                Wait::Flush => {
-                    self.wait = Wait::Nothing;
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-            }
-            self.wait = Wait::Nothing;
+            ready!(self.wait.poll(cx));
             match self.ready.pop_front() {
                 Some(Piece::Bytes(bytes)) if bytes.is_empty() => continue,
                 Some(Piece::Bytes(bytes)) => {
@@ -208,7 +190,7 @@ impl Body for Flow {
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
                 Some(Piece::Pause(pause)) => {
-                    self.wait = Wait::Pause(Box::pin(tokio::time::sleep(pause)));
+                    self.wait = Wait::pause(pause);
                     continue;
                 }
                 Some(Piece::End) => {

@@ -12,17 +12,16 @@ use hyper::body::Incoming;
 use hyper::header::CONTENT_LENGTH;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, Version};
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Mutex;
-use tokio::task::JoinSet;
 
 use super::flow::{Connection, Flow};
 use super::message::{Inbound, Whole, set_length, strip_hop_by_hop};
 use super::telling::Meter;
 use super::{Alteration, Behind, Config, Extras, HeadWaits, READY_PATH, translate, upstream};
+use crate::serve::http;
 
 /// How long a provider may take to answer when there is another one.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -38,37 +37,15 @@ struct Shared {
 
 /// Serves until it is dropped; then every connection ends with it.
 pub(super) async fn serve(listener: TcpListener, config: Arc<Config>, extras: Extras) {
+    let title_case = config.alteration.as_ref().is_some_and(|a| a.title_case_headers());
     let shared = Arc::new(Shared { config, serial: AtomicU64::new(0), bodies: Mutex::default(), extras });
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                connections.spawn(connection(stream, Arc::clone(&shared)));
-            } else {
-                // Out of file descriptors, most likely: one is free again when a connection has ended.
-                connections.join_next().await;
-                tokio::task::yield_now().await;
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, shared: Arc<Shared>) {
-    // Every event leaves at once. Failing only costs time.
-    let _ = stream.set_nodelay(true);
-    let title_case = shared.config.alteration.as_ref().is_some_and(|a| a.title_case_headers());
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
         async move { Ok::<_, Infallible>(shared.respond(request).await) }
     });
-    // A broken connection is the other side's affair.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .header_read_timeout(None)
-        .preserve_header_case(!title_case)
-        .title_case_headers(title_case)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let mut http = http();
+    http.preserve_header_case(!title_case).title_case_headers(title_case);
+    crate::serve::serve(listener, http, service).await;
 }
 
 impl Shared {

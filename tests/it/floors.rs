@@ -53,6 +53,7 @@ const FLOORS: [(&str, &[&str]); 5] = [
             "reference",
             "secret",
             "send",
+            "serve",
             "tap",
             "target",
             "workspace",
