@@ -34,6 +34,7 @@ pub mod verdict;
 
 // What we drive.
 pub mod client;
+pub mod door;
 pub mod fault;
 pub mod gateway;
 pub mod launch;

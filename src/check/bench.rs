@@ -55,6 +55,8 @@ pub struct Rig {
     pub upstream: Upstream,
     /// What it wants to be shown.
     pub credential: Option<Secret>,
+    /// Whether the gateway itself has a credential to ask for; one that has none is open on purpose.
+    pub is_keyed: bool,
     /// What its profile says for checks alone.
     pub settings: Checks,
     /// The running target, whose provider side is on record.
@@ -373,6 +375,12 @@ impl Asked {
     /// The status of the response.
     pub(super) fn status(&self) -> Option<u16> {
         self.came.status()
+    }
+
+    /// How long it took from the request to the end.
+    pub(super) fn took(&self) -> Duration {
+        let exchange = &self.came.exchange;
+        Duration::from_micros(exchange.ended_us.saturating_sub(exchange.request.head_us))
     }
 
     /// A header of the response.

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use hyper::header::CONTENT_LENGTH;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, Version};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use super::flow::{Connection, Flow};
 use super::message::{Inbound, Whole, set_length, strip_hop_by_hop};
 use super::telling::Meter;
-use super::{Alteration, Behind, Config, Extras, HeadWaits, READY_PATH, translate, upstream};
+use super::{Alteration, Behind, Config, Extras, Failing, HeadWaits, READY_PATH, translate, upstream};
 use crate::serve::http;
 
 /// How long a provider may take to answer when there is another one.
@@ -145,11 +145,14 @@ impl Shared {
         let mut upstream = &self.config.upstream;
         for (at, next) in self.extras.fallbacks.iter().enumerate() {
             let asked = upstream::send(upstream, outbound(inbound), title_case);
-            if let Ok(Ok((answer, connection))) = tokio::time::timeout(patience, asked).await {
-                let failed = answer.status().is_server_error() || answer.status().as_u16() == 429;
-                if !failed {
-                    return Ok((answer, connection, at));
-                }
+            let asked = tokio::time::timeout(patience, asked).await.unwrap_or_else(|e| Err(e.into()));
+            let failing = match &asked {
+                Ok((answer, _)) => failing(answer.status()),
+                Err(e) if e.kind() == io::ErrorKind::TimedOut => Some(Failing::TimeOut),
+                Err(_) => Some(Failing::Refused),
+            };
+            if failing.is_none() || failing == self.extras.gives_up_after {
+                return asked.map(|(answer, connection)| (answer, connection, at));
             }
             upstream = next;
         }
@@ -163,6 +166,16 @@ impl Shared {
         wait(alteration.head_waits(inbound, &head)).await;
         alteration.head(inbound, &mut head);
         Response::from_parts(head, Flow::whole(body, Vec::new()))
+    }
+}
+
+/// The failure that a status is, where it is one of the provider's.
+fn failing(status: StatusCode) -> Option<Failing> {
+    match status.as_u16() {
+        429 => Some(Failing::RateLimit),
+        529 => Some(Failing::Overloaded),
+        500.. => Some(Failing::ServerError),
+        _ => None,
     }
 }
 

@@ -44,6 +44,7 @@ const FLOORS: [(&str, &[&str]); 5] = [
         "drive",
         &[
             "client",
+            "door",
             "fault",
             "gateway",
             "launch",

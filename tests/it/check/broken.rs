@@ -9,13 +9,13 @@ use ccsmoke::check::Verdict;
 use ccsmoke::check::table::CHECKS;
 use ccsmoke::fault::{Applied, fault};
 use ccsmoke::reference::telling::Flaw;
-use ccsmoke::reference::{Alteration, Head, HeadWaits, Inbound, Whole};
+use ccsmoke::reference::{Alteration, Failing, Head, HeadWaits, Inbound, Whole};
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::rig::{Rigged, Running, Start, alone, flawed, gateway};
+use super::rig::{Providers, Rigged, Running, Start, alone, flawed, gateway, giving_up_after};
 
 /// Changes a whole answer.
 type Edit = fn(&Inbound, &mut Whole);
@@ -78,11 +78,11 @@ impl Alteration for Resentful {
 }
 
 /// A gateway that reads its provider's answer to the end, whoever is still there.
-fn stubborn(base_url: String) -> std::pin::Pin<Box<dyn Future<Output = Running>>> {
+fn stubborn(providers: Providers) -> std::pin::Pin<Box<dyn Future<Output = Running>>> {
     Box::pin(async move {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own = format!("http://{}", listener.local_addr().unwrap());
-        let upstream = base_url.trim_start_matches("http://").to_owned();
+        let upstream = providers.second.trim_start_matches("http://").to_owned();
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(relay(client, upstream.clone()));
@@ -193,11 +193,20 @@ fn cases() -> Vec<(&'static str, Start)> {
         ("metrics", flawed(Flaw::ForgetsCache)),
         ("metrics", flawed(Flaw::WrongCost)),
         ("metrics", flawed(Flaw::NoLatency)),
+        ("metrics", flawed(Flaw::WrongUnit)),
         ("metrics", flawed(Flaw::NoNewest)),
+        ("metrics", flawed(Flaw::StaleNewest)),
         ("audit", flawed(Flaw::AuditTwice)),
         ("audit", flawed(Flaw::AuditForgets)),
+        ("audit", flawed(Flaw::AuditMixes)),
         ("audit", flawed(Flaw::AuditSecret)),
         ("fallback", alone()),
+        ("fallback", flawed(Flaw::WrongProvider)),
+        ("fallback", giving_up_after(Failing::Refused)),
+        ("fallback", giving_up_after(Failing::ServerError)),
+        ("fallback", giving_up_after(Failing::RateLimit)),
+        ("fallback", giving_up_after(Failing::Overloaded)),
+        ("fallback", giving_up_after(Failing::TimeOut)),
         ("plain", faulty("stream-false-returns-sse")),
         ("stream", faulty("message-stop-lost")),
         ("beta-query", odd(|r| r.head.uri.query().map(|_| Whole::refusal(404, "not_found_error", "no route")))),

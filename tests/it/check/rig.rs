@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use ccsmoke::check::{CheckReport, Choice, Rig, Row, run};
 use ccsmoke::config::{Audit, Checks, Counter, Fallback, Metrics, Price};
+use ccsmoke::door::Door;
 use ccsmoke::evidence::{TargetFacts, TargetKind};
 use ccsmoke::provider::{Keys, Provider, ProviderConfig};
 use ccsmoke::redact::Redactor;
 use ccsmoke::reference::telling::{self, Flaw, Telling};
-use ccsmoke::reference::{Alteration, Behind, Config, Extras, ReferenceGateway};
+use ccsmoke::reference::{Alteration, Behind, Config, Extras, Failing, ReferenceGateway};
 use ccsmoke::secret::Secret;
 use ccsmoke::stand::Entry;
 use ccsmoke::tap::{Access, Tap, TapConfig, Upstream};
@@ -25,33 +26,57 @@ const PRICE: Price = Price { input: 3_000_000, output: 15_000_000, cache_read: 3
 /// Something that runs as long as it is held, with its base URL.
 pub(super) type Running = (Box<dyn Send>, String);
 
-/// Starts a gateway in front of that base URL.
-pub(super) type Start = Box<dyn FnOnce(String) -> Pin<Box<dyn Future<Output = Running>>>>;
+/// The base URLs of the scripted provider, which is behind both.
+pub(super) struct Providers {
+    /// Where it can be made to refuse connections.
+    pub(super) first: String,
+    /// Where it is always.
+    pub(super) second: String,
+}
+
+/// Starts a gateway in front of them.
+pub(super) type Start = Box<dyn FnOnce(Providers) -> Pin<Box<dyn Future<Output = Running>>>>;
 
 /// The reference gateway, with this alteration.
 pub(super) fn gateway(alteration: Option<Arc<dyn Alteration>>) -> Start {
     let telling = Telling::new(vec!["one".into(), "two".into()], PRICE, None);
-    reference(alteration, telling, true)
+    reference(alteration, telling, Chain::Whole)
 }
 
 /// The reference gateway, telling of itself in this wrong way.
 pub(super) fn flawed(flaw: Flaw) -> Start {
-    reference(None, Telling::new(vec!["one".into(), "two".into()], PRICE, Some(flaw)), true)
+    reference(None, Telling::new(vec!["one".into(), "two".into()], PRICE, Some(flaw)), Chain::Whole)
 }
 
 /// The reference gateway without a second provider.
 pub(super) fn alone() -> Start {
-    reference(None, Telling::new(vec!["one".into()], PRICE, None), false)
+    reference(None, Telling::new(vec!["one".into()], PRICE, None), Chain::None)
 }
 
-fn reference(alteration: Option<Arc<dyn Alteration>>, telling: Telling, falls_back: bool) -> Start {
-    Box::new(move |base_url| {
+/// The reference gateway, which asks nobody else after this failure of its first provider.
+pub(super) fn giving_up_after(failing: Failing) -> Start {
+    let telling = Telling::new(vec!["one".into(), "two".into()], PRICE, None);
+    reference(None, telling, Chain::UpTo(failing))
+}
+
+/// Who is asked when the first provider fails.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Chain {
+    None,
+    Whole,
+    UpTo(Failing),
+}
+
+fn reference(alteration: Option<Arc<dyn Alteration>>, telling: Telling, chain: Chain) -> Start {
+    Box::new(move |providers| {
         Box::pin(async move {
-            let upstream = Upstream::parse(&base_url, None).unwrap();
-            let fallbacks = if falls_back { vec![upstream.clone()] } else { Vec::new() };
+            let upstream = Upstream::parse(&providers.first, None).unwrap();
+            let second = Upstream::parse(&providers.second, None).unwrap();
+            let fallbacks = if chain == Chain::None { Vec::new() } else { vec![second] };
+            let gives_up_after = if let Chain::UpTo(failing) = chain { Some(failing) } else { None };
             let config = Config { port: 0, upstream, behind: Behind::Anthropic, alteration };
             let patience = Some(Duration::from_millis(700));
-            let extras = Extras { telling: Some(Arc::new(telling)), fallbacks, patience };
+            let extras = Extras { telling: Some(Arc::new(telling)), fallbacks, patience, gives_up_after };
             let gateway = ReferenceGateway::start_with(config, extras).await.unwrap();
             let base_url = gateway.base_url();
             (Box::new(gateway) as Box<dyn Send>, base_url)
@@ -78,15 +103,18 @@ pub(super) fn settings() -> Checks {
             counters: counters.map(|(counter, name)| (counter, name.to_owned())).into(),
             average_latency: Some("/average_latency_ms".to_owned()),
             newest: Some("/newest".to_owned()),
+            newest_id: Some("/id".to_owned()),
+            newest_latency: Some("/latency_ms".to_owned()),
             newest_provider: Some("/provider".to_owned()),
         }),
         audit: Some(Audit {
-            path: telling::AUDIT_PATH.to_owned(),
+            path: Some(telling::AUDIT_PATH.to_owned()),
             entries: "/entries".to_owned(),
             id: "/id".to_owned(),
             status: Some("/status".to_owned()),
+            answer: Some("/answer".to_owned()),
         }),
-        fallback: Some(Fallback { answers: Some("two".to_owned()) }),
+        fallback: Some(Fallback { answers: Some("two".to_owned()), first_port: None }),
         prices: [("claude-sonnet-5-5".to_owned(), PRICE)].into(),
         ..Checks::default()
     }
@@ -108,9 +136,12 @@ impl Rigged {
         let mut config = TapConfig::new(upstream, Access::Anyone, started);
         config.max_requests = u32::MAX;
         let tap = Tap::start(config).await.unwrap();
-        let (gateway, base_url) = gateway(tap.base_url()).await;
+        let door = Door::new(0, tap.authority()).await.unwrap();
+        let providers = Providers { first: door.base_url(), second: tap.base_url() };
+        let (gateway, base_url) = gateway(providers).await;
         let upstream = Upstream::parse(&base_url, None).unwrap();
-        let entry = Entry::between(upstream, Some(Secret::new(KEY)), provider, tap, started);
+        let mut entry = Entry::between(upstream, Some(Secret::new(KEY)), provider, tap, started);
+        entry.first = Some(door);
         Self { entry: Arc::new(entry), settings: settings(), _gateway: gateway }
     }
 
@@ -137,6 +168,7 @@ pub(super) fn rig(entry: Arc<Entry>, kind: TargetKind, settings: Checks) -> Rig 
         models: vec!["claude-sonnet-5-5".to_owned()],
         upstream: entry.upstream.clone(),
         credential: entry.credential.clone(),
+        is_keyed: true,
         settings,
         entry,
         deadline: Duration::from_secs(5),
