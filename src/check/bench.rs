@@ -65,10 +65,28 @@ pub struct Rig {
     pub deadline: Duration,
     /// The same for endpoints with a slow client behind them.
     pub slow_deadline: Duration,
+    /// How much is asked of the gateway.
+    pub bounds: Bounds,
     /// What masks secrets in what is shown.
     pub redactor: Arc<Redactor>,
     /// When the recording began: all times count from here.
     pub began: Instant,
+}
+
+/// How much is asked of a gateway: what the client and the API ask of it, unless somebody has less time.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// How long a gateway may say nothing while its provider says nothing. Clients give up after 300 s; whoever sends pings at all
+    /// does so every few seconds.
+    pub silence: Duration,
+    /// The largest request that the API takes, in bytes.
+    pub largest_body: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { silence: Duration::from_secs(30), largest_body: 32 << 20 }
+    }
 }
 
 impl Rig {

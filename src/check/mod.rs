@@ -23,8 +23,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use bench::Rig;
 use bench::{Bench, Found};
+pub use bench::{Bounds, Rig};
 pub use junit::junit;
 pub use report::{CheckReport, Row, Seen};
 use table::{CHECKS, Check, Phase};

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::reach::ReachArgs;
 use super::run::{cancel_on_signal, named};
 use super::{Exit, Failure, all, to_stderr, to_stdout};
-use crate::check::{CheckReport, Choice, Face, Level, Rig, Verdict, junit, markdown, run, table, text};
+use crate::check::{Bounds, CheckReport, Choice, Face, Level, Rig, Verdict, junit, markdown, run, table, text};
 use crate::config::{Checks, Config, Profiles};
 use crate::evidence::TargetFacts;
 use crate::model::{DEFAULT_MODEL, Model, asked_or_default};
@@ -200,6 +200,7 @@ fn stand(args: &CheckArgs, world: &World) -> Result<Option<Stand>, Failure> {
     if args.url.is_some() {
         return Ok(None);
     }
+    args.reach.none()?;
     if let Some(gateway) = &args.gateway {
         let built_in = Profiles::built_in().map_err(|errors| Failure::usage(all(&errors)))?;
         return Ok(Some(Stand::profile(named(gateway, &built_in)?)));
@@ -302,6 +303,7 @@ fn rig(args: &CheckArgs, world: &World, subject: Subject) -> Result<Rig, Failure
         entry,
         deadline: Duration::from_secs(args.timeout),
         slow_deadline: Duration::from_secs(args.slow_timeout.max(args.timeout)),
+        bounds: Bounds::default(),
         redactor: Arc::new(redactor.map_err(Failure::usage)?),
         began: Instant::now(),
     })

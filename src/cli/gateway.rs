@@ -118,7 +118,7 @@ fn extras(args: &GatewayArgs) -> Result<Extras, Failure> {
     let names = (0..=fallbacks.len()).map(|n| format!("provider-{}", n + 1)).collect();
     let wanted = args.telling || args.telling_flaw.is_some();
     let telling = wanted.then(|| Arc::new(Telling::new(names, PRICE, args.telling_flaw)));
-    Ok(Extras { telling, fallbacks, patience: None, gives_up_after: args.gives_up_after })
+    Ok(Extras { telling, fallbacks, gives_up_after: args.gives_up_after, ..Extras::default() })
 }
 
 /// What a million tokens cost in the gateway's books, in millionths of a dollar.

@@ -38,6 +38,20 @@ fn behind(text: &str) -> Result<Behind, String> {
 }
 
 impl ReachArgs {
+    /// Refuses what is of no use without a URL. The parser does so only where nothing else says what is tested.
+    ///
+    /// # Errors
+    /// Something of it was typed.
+    pub(super) fn none(&self) -> Result<(), Failure> {
+        let Self { auth_token_env, upstream, upstream_port, ca_file } = self;
+        if auth_token_env.is_none() && *upstream == Behind::Live && upstream_port.is_none() && ca_file.is_none() {
+            return Ok(());
+        }
+        let message = "--auth-token-env, --upstream, --upstream-port and --ca-file are for a gateway at a URL; a profile says the same \
+                       of its own gateway";
+        Err(Failure::usage(message))
+    }
+
     /// The gateway at that URL with the credential for it, when everything that was typed fits together. `name` is what the URL
     /// is called on the command line.
     ///

@@ -275,6 +275,7 @@ fn stands(args: &RunArgs, world: &World) -> Result<(Vec<Arc<Stand>>, config::Lim
     if let Some(text) = &args.url {
         return Ok((vec![Arc::new(Stand::profile(typed(args, text, world)?))], config::Limits::default()));
     }
+    args.reach.none()?;
     let built_in = Profiles::built_in().map_err(|errors| Failure::usage(super::all(&errors)))?;
     let mut stands = Vec::new();
     let mut limits = config::Limits::default();

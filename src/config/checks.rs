@@ -1,6 +1,7 @@
 //! What a profile says for `ccsmoke check` alone: where the gateway tells of itself, and which names go where.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::num::NonZero;
 use std::time::Duration;
 
@@ -69,6 +70,21 @@ pub enum Counter {
     CacheWriteTokens,
     /// Dollars.
     Cost,
+}
+
+impl fmt::Display for Counter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Requests => "requests",
+            Self::ModelRequests => "model_requests",
+            Self::ProviderRequests => "provider_requests",
+            Self::InputTokens => "input_tokens",
+            Self::OutputTokens => "output_tokens",
+            Self::CacheReadTokens => "cache_read_tokens",
+            Self::CacheWriteTokens => "cache_write_tokens",
+            Self::Cost => "cost",
+        })
+    }
 }
 
 /// Where requests are written down.

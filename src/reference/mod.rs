@@ -117,6 +117,9 @@ pub struct Extras {
     pub fallbacks: Vec<Upstream>,
     /// How long a provider may take to answer when there is another one.
     pub patience: Option<Duration>,
+    /// How long a translated stream says nothing before it says that it is alive; 10 s when nothing is said here. What passes
+    /// through untranslated has the provider's own pings.
+    pub pings_every: Option<Duration>,
     /// The failure after which nobody else is asked, which is a defect.
     pub gives_up_after: Option<Failing>,
 }

@@ -26,6 +26,9 @@ use crate::serve::http;
 /// How long a provider may take to answer when there is another one.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// How long a translated stream says nothing before it says that it is alive.
+const PINGS: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// What all connections of a gateway share.
 struct Shared {
     config: Arc<Config>,
@@ -110,10 +113,9 @@ impl Shared {
     /// An answer whose end is entered in the books.
     fn metered(&self, answer: Response<Flow>, provider: usize, mut meter: Option<Meter>) -> Response<Flow> {
         if let (Some(meter), Some(telling)) = (&mut meter, &self.extras.telling) {
-            let header = |name: &str| answer.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
             let name = telling.providers.get(provider).map_or("", String::as_str);
-            let streamed = header("content-type").starts_with("text/event-stream");
-            meter.head(answer.status().as_u16(), header("request-id"), name, streamed);
+            let streamed = header(&answer, "content-type").starts_with("text/event-stream");
+            meter.head(answer.status().as_u16(), header(&answer, "request-id"), name, streamed);
         }
         answer.map(|flow| flow.metered(meter))
     }
@@ -129,7 +131,10 @@ impl Shared {
             return Ok((self.altered(answer, inbound, alteration).await, 0));
         }
         if behind == Behind::Openai && !alteration.leaves_untranslated(inbound) {
-            return Ok((translate::respond(&self.config.upstream, inbound, alteration).await?, 0));
+            let answer = translate::respond(&self.config.upstream, inbound, alteration).await?;
+            let every = self.extras.pings_every.unwrap_or(PINGS);
+            let is_stream = header(&answer, "content-type").starts_with("text/event-stream");
+            return Ok((if is_stream { answer.map(|flow| flow.pinging(every)) } else { answer }, 0));
         }
         let (answer, connection, provider) = self.first_good(inbound, alteration.title_case_headers()).await?;
         Ok((finish(answer, connection, inbound, alteration).await?, provider))
@@ -167,6 +172,11 @@ impl Shared {
         alteration.head(inbound, &mut head);
         Response::from_parts(head, Flow::whole(body, Vec::new()))
     }
+}
+
+/// The value of a header that is text; empty when it is absent.
+fn header<'a>(answer: &'a Response<Flow>, name: &str) -> &'a str {
+    answer.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
 }
 
 /// The failure that a status is, where it is one of the provider's.

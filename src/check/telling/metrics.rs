@@ -155,7 +155,7 @@ fn moved_wrongly(before: &Reading, after: &Reading, requests: u64, price: Option
         let moved = now - before.counters.get(counter).copied().unwrap_or(0.0);
         let margin = if *counter == Counter::Cost { COST_MARGIN / 1e6 } else { 0.0 };
         let right = (moved - wanted(*counter)).abs() <= margin;
-        (!right).then(|| format!("{counter:?} moved by {moved}, not by {}", wanted(*counter)))
+        (!right).then(|| format!("{counter} moved by {}, not by {}", rounded(moved), rounded(wanted(*counter))))
     };
     after.counters.iter().filter_map(wrong).collect()
 }
@@ -199,19 +199,25 @@ fn not_newest(document: &Value, metrics: &Metrics, newest: &Asked, model: &str) 
         matches!(counter, Counter::InputTokens | Counter::OutputTokens) || metrics.counters.contains_key(&counter)
     };
     if let Some((counter, n)) = USAGE.iter().find(|(counter, n)| due(*counter) && !numbers.contains(n)) {
-        return Some(format!("the newest entry has no {counter:?} of {n}: {}", shown()));
+        return Some(format!("the newest entry has no {counter} of {n}: {}", shown()));
     }
     let latency = metrics.newest_latency.as_ref()?;
-    let told = entry.pointer(latency).and_then(Value::as_f64);
+    let told = entry.pointer(latency);
     let most = (newest.took() + LATENCY_MARGIN).as_secs_f64() * 1000.0;
-    let possible = told.is_some_and(|millis| millis > 0.0 && millis <= most);
+    let possible = told.and_then(Value::as_f64).is_some_and(|millis| millis > 0.0 && millis <= most);
+    let told = told.map_or_else(|| "nothing".to_owned(), ToString::to_string);
     (!possible).then(|| {
         format!(
-            "the newest entry says {told:?} ms of a request that took {} ms: {}",
+            "the newest entry says that our request took {told} ms, and it took {} ms: {}",
             newest.took().as_millis(),
             shown()
         )
     })
+}
+
+/// A number as people write it: sums of fractions are off by a little.
+fn rounded(number: f64) -> f64 {
+    (number * 1e9).round() / 1e9
 }
 
 /// All texts within a value.

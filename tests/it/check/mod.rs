@@ -2,6 +2,9 @@
 
 mod bad_input;
 mod broken;
+mod odd;
+mod parts;
+mod profiles;
 mod rig;
 mod table;
 

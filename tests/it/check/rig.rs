@@ -1,10 +1,11 @@
 //! A gateway between the checks and the scripted provider, all in this process.
 
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ccsmoke::check::{CheckReport, Choice, Rig, Row, run};
+use ccsmoke::check::{Bounds, CheckReport, Choice, Rig, Row, run};
 use ccsmoke::config::{Audit, Checks, Counter, Fallback, Metrics, Price};
 use ccsmoke::door::Door;
 use ccsmoke::evidence::{TargetFacts, TargetKind};
@@ -39,24 +40,43 @@ pub(super) type Start = Box<dyn FnOnce(Providers) -> Pin<Box<dyn Future<Output =
 
 /// The reference gateway, with this alteration.
 pub(super) fn gateway(alteration: Option<Arc<dyn Alteration>>) -> Start {
-    let telling = Telling::new(vec!["one".into(), "two".into()], PRICE, None);
-    reference(alteration, telling, Chain::Whole)
+    reference(alteration, telling(None), Chain::Whole)
 }
 
 /// The reference gateway, telling of itself in this wrong way.
 pub(super) fn flawed(flaw: Flaw) -> Start {
-    reference(None, Telling::new(vec!["one".into(), "two".into()], PRICE, Some(flaw)), Chain::Whole)
+    reference(None, telling(Some(flaw)), Chain::Whole)
 }
 
 /// The reference gateway without a second provider.
 pub(super) fn alone() -> Start {
-    reference(None, Telling::new(vec!["one".into()], PRICE, None), Chain::None)
+    reference(None, telling(None), Chain::None)
 }
 
 /// The reference gateway, which asks nobody else after this failure of its first provider.
 pub(super) fn giving_up_after(failing: Failing) -> Start {
-    let telling = Telling::new(vec!["one".into(), "two".into()], PRICE, None);
-    reference(None, telling, Chain::UpTo(failing))
+    reference(None, telling(None), Chain::UpTo(failing))
+}
+
+fn telling(flaw: Option<Flaw>) -> Telling {
+    Telling::new(vec!["one".into(), "two".into()], PRICE, flaw)
+}
+
+/// The reference gateway as it translates, which breaks a silence after so long.
+pub(super) fn translator(pings_every: Duration) -> Start {
+    Box::new(move |providers| {
+        Box::pin(async move {
+            let upstream = Upstream::parse(&providers.second, None).unwrap();
+            let config = Config { port: 0, upstream, behind: Behind::Openai, alteration: None };
+            started(config, Extras { pings_every: Some(pings_every), ..Extras::default() }).await
+        })
+    })
+}
+
+async fn started(config: Config, extras: Extras) -> Running {
+    let gateway = ReferenceGateway::start_with(config, extras).await.unwrap();
+    let base_url = gateway.base_url();
+    (Box::new(gateway), base_url)
 }
 
 /// Who is asked when the first provider fails.
@@ -76,10 +96,8 @@ fn reference(alteration: Option<Arc<dyn Alteration>>, telling: Telling, chain: C
             let gives_up_after = if let Chain::UpTo(failing) = chain { Some(failing) } else { None };
             let config = Config { port: 0, upstream, behind: Behind::Anthropic, alteration };
             let patience = Some(Duration::from_millis(700));
-            let extras = Extras { telling: Some(Arc::new(telling)), fallbacks, patience, gives_up_after };
-            let gateway = ReferenceGateway::start_with(config, extras).await.unwrap();
-            let base_url = gateway.base_url();
-            (Box::new(gateway) as Box<dyn Send>, base_url)
+            let telling = Some(Arc::new(telling));
+            started(config, Extras { telling, fallbacks, patience, gives_up_after, ..Extras::default() }).await
         })
     })
 }
@@ -124,6 +142,9 @@ pub(super) fn settings() -> Checks {
 pub(super) struct Rigged {
     entry: Arc<Entry>,
     pub(super) settings: Checks,
+    pub(super) kind: TargetKind,
+    pub(super) is_keyed: bool,
+    pub(super) slow_deadline: Duration,
     _gateway: Box<dyn Send>,
 }
 
@@ -142,38 +163,58 @@ impl Rigged {
         let upstream = Upstream::parse(&base_url, None).unwrap();
         let mut entry = Entry::between(upstream, Some(Secret::new(KEY)), provider, tap, started);
         entry.first = Some(door);
-        Self { entry: Arc::new(entry), settings: settings(), _gateway: gateway }
+        Self {
+            entry: Arc::new(entry),
+            settings: settings(),
+            kind: TargetKind::Gateway,
+            is_keyed: true,
+            slow_deadline: Duration::from_secs(30),
+            _gateway: gateway,
+        }
+    }
+
+    /// With that file as the gateway's log.
+    pub(super) fn logging_to(self, log: &Path) -> Self {
+        let mut entry = Arc::into_inner(self.entry).unwrap();
+        entry.log = Some(log.to_owned());
+        Self { entry: Arc::new(entry), ..self }
     }
 
     /// Makes these checks, or all, but not those.
     pub(super) async fn check(&self, only: &[&str], skip: &[&str]) -> CheckReport {
         let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let choice = Choice { only: texts(only), skip: texts(skip), ..Choice::default() };
-        let rig = rig(Arc::clone(&self.entry), TargetKind::Gateway, self.settings.clone());
-        run(rig, &choice, &CancellationToken::new(), &mut |_| {}).await
+        run(self.rig(), &choice, &CancellationToken::new(), &mut |_| {}).await
     }
 
     /// Makes one check.
     pub(super) async fn one(&self, id: &str) -> Row {
         self.check(&[id], &[]).await.checks.remove(0)
     }
-}
 
-/// The rig of a target that is given.
-pub(super) fn rig(entry: Arc<Entry>, kind: TargetKind, settings: Checks) -> Rig {
-    Rig {
-        target: TargetFacts { name: "test".to_owned(), kind, rewrites: Vec::new(), credential_is_given: false },
-        gateway_version: None,
-        model: "claude-sonnet-5-5".to_owned(),
-        models: vec!["claude-sonnet-5-5".to_owned()],
-        upstream: entry.upstream.clone(),
-        credential: entry.credential.clone(),
-        is_keyed: true,
-        settings,
-        entry,
-        deadline: Duration::from_secs(5),
-        slow_deadline: Duration::from_secs(30),
-        redactor: Arc::new(Redactor::new([]).unwrap()),
-        began: Instant::now(),
+    fn rig(&self) -> Rig {
+        let entry = Arc::clone(&self.entry);
+        Rig {
+            target: TargetFacts {
+                name: "test".to_owned(),
+                kind: self.kind,
+                rewrites: Vec::new(),
+                credential_is_given: false,
+            },
+            gateway_version: None,
+            model: "claude-sonnet-5-5".to_owned(),
+            models: vec!["claude-sonnet-5-5".to_owned()],
+            upstream: entry.upstream.clone(),
+            credential: entry.credential.clone(),
+            is_keyed: self.is_keyed,
+            settings: self.settings.clone(),
+            entry,
+            deadline: Duration::from_secs(5),
+            slow_deadline: self.slow_deadline,
+            // The largest bodies take long in a program that is not optimised, and long silences take long anywhere.
+            bounds: Bounds { silence: Duration::from_millis(1500), largest_body: 3 << 20 },
+            redactor: Arc::new(Redactor::new([]).unwrap()),
+            began: Instant::now(),
+        }
     }
 }
