@@ -220,7 +220,10 @@ mod tests {
         assert!(ids(&Choice { face: Some(Face::Openai), ..named }).is_empty());
 
         let openai = ids(&Choice { face: Some(Face::Openai), ..Choice::default() });
-        assert!(openai.contains(&"reach") && openai.contains(&"chat-plain") && !openai.contains(&"plain"), "{openai:?}");
+        assert!(
+            openai.contains(&"reach") && openai.contains(&"chat-plain") && !openai.contains(&"plain"),
+            "{openai:?}"
+        );
         let anthropic = ids(&Choice { face: Some(Face::Anthropic), ..Choice::default() });
         assert!(anthropic.contains(&"plain") && !anthropic.contains(&"chat-plain"), "{anthropic:?}");
         assert_eq!(Choice { skip: texts(&["plane"]), ..Choice::default() }.unknown(), Some("plane"));

@@ -144,6 +144,7 @@ pub(super) struct Rigged {
     pub(super) settings: Checks,
     pub(super) kind: TargetKind,
     pub(super) is_keyed: bool,
+    pub(super) rewrites: Vec<String>,
     pub(super) slow_deadline: Duration,
     _gateway: Box<dyn Send>,
 }
@@ -168,6 +169,7 @@ impl Rigged {
             settings: settings(),
             kind: TargetKind::Gateway,
             is_keyed: true,
+            rewrites: Vec::new(),
             slow_deadline: Duration::from_secs(30),
             _gateway: gateway,
         }
@@ -198,7 +200,7 @@ impl Rigged {
             target: TargetFacts {
                 name: "test".to_owned(),
                 kind: self.kind,
-                rewrites: Vec::new(),
+                rewrites: self.rewrites.clone(),
                 credential_is_given: false,
             },
             gateway_version: None,
