@@ -223,8 +223,11 @@ mod tests {
 
     use super::*;
 
+    /// Names with values.
+    type Variables<'a> = &'a [(&'a str, &'a str)];
+
     /// A world with these variables and no settings but those of its folder.
-    fn world(folder: &Path, variables: &[(&str, &str)]) -> World {
+    fn world(folder: &Path, variables: Variables<'_>) -> World {
         let home = [("HOME", folder.to_str().unwrap())];
         World {
             environment: home.iter().chain(variables).map(|(name, value)| (name.into(), value.into())).collect(),
@@ -250,7 +253,7 @@ mod tests {
         const URL: (&str, &str) = ("ANTHROPIC_BASE_URL", "https://gateway.test");
         const TOKEN: (&str, &str) = ("ANTHROPIC_AUTH_TOKEN", "t");
         let folder = tempfile::tempdir().unwrap();
-        let cases: &[(&[(&str, &str)], &str, &[(&str, &str)])] = &[
+        let cases: &[(Variables<'_>, &str, Variables<'_>)] = &[
             (&[URL], "no credential", &[URL, TOKEN]),
             (&[TOKEN, ("ANTHROPIC_API_KEY", "k")], "both set", &[TOKEN, ("ANTHROPIC_API_KEY", "")]),
             (

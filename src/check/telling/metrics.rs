@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::super::bench::{Asked, Bench, Found, Step, cut};
 use super::super::caller::Shown;
-use super::{LAG, LOOK};
+use super::{LAG, LOOK, prometheus};
 use crate::config::{Counter, Metrics, Price};
 
 /// A hundredth of a cent, in millionths of a dollar.
@@ -34,40 +34,7 @@ fn counted(document: &str, name: &str) -> Result<f64, String> {
             Some(value) => value.as_f64().ok_or_else(|| format!("{name} is {value}, not a number")),
         };
     }
-    let wanted = Sample::parse(name).ok_or_else(|| format!("{name} is no metric's name"))?;
-    Ok(document
-        .lines()
-        .filter_map(|line| {
-            let (series, value) = line.trim().rsplit_once([' ', '\t'])?;
-            let series = Sample::parse(series.trim())?;
-            let fits = series.name == wanted.name && wanted.labels.iter().all(|(k, v)| series.labels.get(k) == Some(v));
-            fits.then(|| value.parse::<f64>().ok()).flatten()
-        })
-        .sum())
-}
-
-/// `name{label="value",…}`, as in Prometheus' text format.
-#[derive(Debug, PartialEq, Eq)]
-struct Sample<'a> {
-    name: &'a str,
-    labels: BTreeMap<&'a str, &'a str>,
-}
-
-impl<'a> Sample<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
-        if text.is_empty() || text.starts_with('#') {
-            return None;
-        }
-        let Some((name, rest)) = text.split_once('{') else {
-            return Some(Self { name: text, labels: BTreeMap::new() });
-        };
-        let labels = rest.strip_suffix('}')?.split(',').filter(|label| !label.trim().is_empty());
-        let label = |text: &'a str| {
-            let (name, value) = text.split_once('=')?;
-            Some((name.trim(), value.trim().trim_matches('"')))
-        };
-        Some(Self { name, labels: labels.map(label).collect::<Option<_>>()? })
-    }
+    prometheus::sum(document, name)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "these numbers are small")]
@@ -249,11 +216,7 @@ mod tests {
         let json = r#"{"totals": {"requests": 7}}"#;
         assert_eq!(counted(json, "/totals/requests"), Ok(7.0));
         assert_eq!(counted(json, "/totals/nothing"), Ok(0.0));
-        let text = "# HELP tokens\ntokens{kind=\"input\",model=\"a\"} 3\ntokens{kind=\"input\",model=\"b\"} 4\n\
-                    tokens{kind=\"output\",model=\"a\"} 5\nup 1\n";
-        assert_eq!(counted(text, "tokens{kind=\"input\"}"), Ok(7.0));
-        assert_eq!(counted(text, "tokens"), Ok(12.0));
-        assert_eq!(counted(text, "up"), Ok(1.0));
+        assert_eq!(counted("tokens{kind=\"input\"} 3\ntokens{kind=\"output\"} 5\n", "tokens{kind=\"input\"}"), Ok(3.0));
         assert!(counted("nonsense", "/a").is_err());
     }
 

@@ -4,6 +4,7 @@ mod audit;
 mod fallback;
 mod health;
 mod metrics;
+mod prometheus;
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A profile of the documentation with some texts replaced, in a folder of its own.
+/// A profile of the documentation with some texts replaced, in a folder of its own. It starts the program under test.
 fn profile(name: &str, replaced: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
     let mut text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)).unwrap();
     for (from, to) in replaced {
@@ -23,16 +23,15 @@ fn profile(name: &str, replaced: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
-    std::fs::write(&path, text).unwrap();
+    let own = Path::new(env!("CARGO_BIN_EXE_ccsmoke")).parent().unwrap();
+    std::fs::write(&path, format!("search = [\"{}\"]\n{text}", own.display())).unwrap();
     (folder, path)
 }
 
-/// A check in a shell that finds the program under test by its name.
+/// A check whose report is JSON.
 fn check() -> Command {
     let mut command = ccsmoke();
-    let own = Path::new(env!("CARGO_BIN_EXE_ccsmoke")).parent().unwrap();
-    let path = std::env::var("PATH").unwrap();
-    command.env("PATH", format!("{}:{path}", own.display())).args(["check", "--format", "json"]);
+    command.args(["check", "--format", "json"]);
     command
 }
 
