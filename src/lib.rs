@@ -34,6 +34,7 @@ pub mod verdict;
 
 // What we drive.
 pub mod client;
+pub mod door;
 pub mod fault;
 pub mod gateway;
 pub mod launch;
@@ -43,6 +44,7 @@ pub mod provider;
 pub mod reference;
 pub mod secret;
 pub mod send;
+mod serve;
 pub mod tap;
 pub mod target;
 pub mod workspace;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use crate::launch::with_filler;
+use crate::placeholder::fill_texts;
 use crate::probe::{Credential, EndAt, Send, Vars};
 
 /// What has to stand in a stream for its first text to have come.
@@ -102,14 +103,4 @@ fn request(
         }
     }
     request.body(Full::new(Bytes::from(body.unwrap_or_default())))
-}
-
-/// Fills in the placeholders of every text within.
-fn fill_texts(value: &mut Value, fill: &impl Fn(&str) -> String) {
-    match value {
-        Value::String(text) => *text = fill(text),
-        Value::Array(items) => items.iter_mut().for_each(|v| fill_texts(v, fill)),
-        Value::Object(fields) => fields.values_mut().for_each(|v| fill_texts(v, fill)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
 }

@@ -11,6 +11,7 @@ use std::time::Instant;
 use tokio::sync::{Mutex, MutexGuard, OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use crate::config::{Behind, Checks, CredentialSource, Profile};
+use crate::door::Door;
 use crate::evidence::{GatewayFacts, GatewayFailure, TargetFacts, TargetKind};
 use crate::exchange::{End, Exchange};
 use crate::gateway::{self, FailureKind, Gateway, Surroundings};
@@ -88,6 +89,8 @@ pub struct Entry {
     pub provider: Option<Arc<Provider>>,
     /// The target's log file.
     pub log: Option<PathBuf>,
+    /// Where the gateway finds the first provider of its chain, when that has an address of its own.
+    pub first: Option<Door>,
     gateway: Option<RunningGateway>,
     behind: Option<BehindTap>,
 }
@@ -180,6 +183,14 @@ impl Stand {
         }
     }
 
+    /// Whether it was set up to ask for a credential.
+    pub fn is_keyed(&self) -> bool {
+        match &self.what {
+            What::Profile(profile) => profile.credential.is_some(),
+            What::Embedded { .. } => true,
+        }
+    }
+
     /// What the client is asked for with `--model`.
     pub fn client_model(&self, model: &Model) -> String {
         match &self.what {
@@ -209,12 +220,7 @@ impl Stand {
         let (kind, rewrites) = match &self.what {
             What::Embedded { .. } => (TargetKind::Embedded, Vec::new()),
             What::Profile(profile) => {
-                let kind = match profile.behind {
-                    Behind::Anthropic => TargetKind::Gateway,
-                    Behind::Openai => TargetKind::Translator,
-                    Behind::Live => TargetKind::Live,
-                };
-                (kind, profile.rewrites.iter().map(ToString::to_string).collect())
+                (profile.behind.kind(), profile.rewrites.iter().map(ToString::to_string).collect())
             }
         };
         let credential_is_given = self.credential_variable().is_some();
@@ -338,6 +344,7 @@ async fn open_embedded(port: u16) -> io::Result<Entry> {
         credential: Some(Secret::new(provider.api_key())),
         provider: Some(Arc::new(provider)),
         log: None,
+        first: None,
         gateway: None,
         behind: None,
     })
@@ -350,6 +357,13 @@ async fn open_profile(profile: &Profile, model: Option<&str>, common: &Common) -
             Ok(behind) => Some(behind),
             Err(e) => return Err(unusable(format!("the provider tap cannot be started: {e}"))),
         },
+    };
+    let first = match first_port(profile).zip(behind.as_ref()) {
+        None => None,
+        Some((port, (behind, _))) => {
+            let words = |e| unusable(format!("[check.fallback] `first_port`: 127.0.0.1:{port} cannot be had: {e}"));
+            Some(Door::new(port, behind.tap.authority()).await.map_err(words)?)
+        }
     };
     let world = &common.world;
     let surroundings =
@@ -366,9 +380,15 @@ async fn open_profile(profile: &Profile, model: Option<&str>, common: &Common) -
         credential: gateway.credential().cloned().or_else(for_the_provider),
         provider,
         log: gateway.log_path().map(ToOwned::to_owned),
+        first,
         behind,
         gateway: Some(RunningGateway { version: gateway.version().await, gateway }),
     }))
+}
+
+/// The port at which the gateway finds the first provider of its chain.
+fn first_port(profile: &Profile) -> Option<u16> {
+    Some(profile.check.fallback.as_ref()?.first_port?.get())
 }
 
 /// A provider tap of its own in front of the shared provider; port 0 takes a free one.
@@ -391,7 +411,23 @@ impl Entry {
 
     /// A target that runs already and of which nothing more is known than where it is.
     pub fn bare(upstream: Upstream, credential: Option<Secret>) -> Self {
-        Self { upstream, credential, provider: None, log: None, gateway: None, behind: None }
+        Self { upstream, credential, provider: None, log: None, first: None, gateway: None, behind: None }
+    }
+
+    /// A gateway that runs already and forwards to that port on 127.0.0.1, behind which the scripted provider answers.
+    ///
+    /// # Errors
+    /// The port cannot be had.
+    pub async fn forwarding(
+        upstream: Upstream,
+        credential: Option<Secret>,
+        port: u16,
+        common: &Common,
+    ) -> io::Result<Self> {
+        let (behind, provider) = open_behind(common, port).await?;
+        // A gateway that asks for no credential of its own may pass on what it is shown, and its provider wants to see some.
+        let credential = credential.or_else(|| Some(Secret::new(provider.api_key())));
+        Ok(Self { provider: Some(provider), behind: Some(behind), ..Self::bare(upstream, credential) })
     }
 
     /// A gateway that runs already, with a provider behind it that is talked to through this tap, whose clock began at `started`.

@@ -108,6 +108,11 @@ impl Tap {
         format!("http://{}", self.shared.authority)
     }
 
+    /// Where it listens, e.g. `127.0.0.1:40123`.
+    pub fn authority(&self) -> &str {
+        &self.shared.authority
+    }
+
     /// The token that the client has to show, if this tap asks for one.
     pub fn token(&self) -> Option<&str> {
         match &self.shared.access {

@@ -55,6 +55,8 @@ pub struct Rig {
     pub upstream: Upstream,
     /// What it wants to be shown.
     pub credential: Option<Secret>,
+    /// Whether the gateway itself has a credential to ask for; one that has none is open on purpose.
+    pub is_keyed: bool,
     /// What its profile says for checks alone.
     pub settings: Checks,
     /// The running target, whose provider side is on record.
@@ -63,10 +65,28 @@ pub struct Rig {
     pub deadline: Duration,
     /// The same for endpoints with a slow client behind them.
     pub slow_deadline: Duration,
+    /// How much is asked of the gateway.
+    pub bounds: Bounds,
     /// What masks secrets in what is shown.
     pub redactor: Arc<Redactor>,
     /// When the recording began: all times count from here.
     pub began: Instant,
+}
+
+/// How much is asked of a gateway: what the client and the API ask of it, unless somebody has less time.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// How long a gateway may say nothing while its provider says nothing. Clients give up after 300 s; whoever sends pings at all
+    /// does so every few seconds.
+    pub silence: Duration,
+    /// The largest request that the API takes, in bytes.
+    pub largest_body: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { silence: Duration::from_secs(30), largest_body: 32 << 20 }
+    }
 }
 
 impl Rig {
@@ -373,6 +393,12 @@ impl Asked {
     /// The status of the response.
     pub(super) fn status(&self) -> Option<u16> {
         self.came.status()
+    }
+
+    /// How long it took from the request to the end.
+    pub(super) fn took(&self) -> Duration {
+        let exchange = &self.came.exchange;
+        Duration::from_micros(exchange.ended_us.saturating_sub(exchange.request.head_us))
     }
 
     /// A header of the response.

@@ -23,8 +23,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use bench::Rig;
 use bench::{Bench, Found};
+pub use bench::{Bounds, Rig};
 pub use junit::junit;
 pub use report::{CheckReport, Row, Seen};
 use table::{CHECKS, Check, Phase};
@@ -198,4 +198,34 @@ async fn make(rig: Arc<Rig>, check: &'static Check, unreachable: Option<String>)
 
 fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(choice: &Choice) -> Vec<&'static str> {
+        choice.checks().iter().map(|check| check.id).collect()
+    }
+
+    #[test]
+    fn a_choice_takes_what_every_option_leaves() {
+        let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(ids(&Choice::default()).len(), CHECKS.len());
+        let named = Choice { only: texts(&["stream", "slash", "plain"]), ..Choice::default() };
+        assert_eq!(ids(&named), ["plain", "stream", "slash"], "in the order of the table");
+        assert_eq!(ids(&Choice { skip: texts(&["plain"]), ..named.clone() }), ["stream", "slash"]);
+        assert_eq!(ids(&Choice { level: Some(Level::Must), ..named.clone() }), ["plain", "stream"]);
+        assert_eq!(ids(&Choice { level: Some(Level::Optional), ..named.clone() }).len(), 3);
+        assert!(ids(&Choice { face: Some(Face::Openai), ..named }).is_empty());
+
+        let openai = ids(&Choice { face: Some(Face::Openai), ..Choice::default() });
+        assert!(
+            openai.contains(&"reach") && openai.contains(&"chat-plain") && !openai.contains(&"plain"),
+            "{openai:?}"
+        );
+        let anthropic = ids(&Choice { face: Some(Face::Anthropic), ..Choice::default() });
+        assert!(anthropic.contains(&"plain") && !anthropic.contains(&"chat-plain"), "{anthropic:?}");
+        assert_eq!(Choice { skip: texts(&["plane"]), ..Choice::default() }.unknown(), Some("plane"));
+    }
 }

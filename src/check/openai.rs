@@ -133,18 +133,23 @@ pub(super) async fn stream(bench: &Bench) -> Step<Found> {
 }
 
 pub(super) async fn first_chunk(bench: &Bench) -> Step<Found> {
-    let asked = chat(bench, "slow")?.stream(true).send().await?;
-    served(&asked)?;
-    let exchange = &asked.came.exchange;
-    let first = exchange.response.as_ref().and_then(|response| response.arrivals.first());
-    let Some(first) = first else { return Err(Found::failed("the stream has no bytes")) };
-    let took = Duration::from_micros(first.at_us.saturating_sub(exchange.request.head_us));
     let limit = bench.rig.settings.slow_start.unwrap_or(FIRST);
-    let told = format!("first chunk after {} ms", took.as_millis());
-    if took > limit {
-        return Err(Found::failed(format!("{told}; it should come within {} ms", limit.as_millis())));
+    let mut told = Vec::new();
+    // A gateway that is asked for the first time may have to load something: what it does then is not what it does.
+    for _ in 0..2 {
+        let asked = chat(bench, "slow")?.stream(true).send().await?;
+        served(&asked)?;
+        let exchange = &asked.came.exchange;
+        let first = exchange.response.as_ref().and_then(|response| response.arrivals.first());
+        let Some(first) = first else { return Err(Found::failed("the stream has no bytes")) };
+        let took = Duration::from_micros(first.at_us.saturating_sub(exchange.request.head_us));
+        told.push(format!("{} ms", took.as_millis()));
+        if took <= limit {
+            return Ok(Found::passed(format!("first chunk after {}", told.join(", then "))));
+        }
     }
-    Ok(Found::passed(told))
+    let told = told.join(" and ");
+    Err(Found::failed(format!("first chunk after {told}; it should come within {} ms", limit.as_millis())))
 }
 
 pub(super) async fn unknown_model(bench: &Bench) -> Step<Found> {

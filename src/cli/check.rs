@@ -8,17 +8,15 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
+use super::reach::ReachArgs;
 use super::run::{cancel_on_signal, named};
 use super::{Exit, Failure, all, to_stderr, to_stdout};
-use crate::check::{CheckReport, Choice, Face, Level, Rig, Verdict, junit, markdown, run, table, text};
+use crate::check::{Bounds, CheckReport, Choice, Face, Level, Rig, Verdict, junit, markdown, run, table, text};
 use crate::config::{Checks, Config, Profiles};
-use crate::evidence::{TargetFacts, TargetKind};
+use crate::evidence::TargetFacts;
 use crate::model::{DEFAULT_MODEL, Model, asked_or_default};
 use crate::redact::Redactor;
-use crate::secret::Secret;
 use crate::stand::{Common, Entry, SCRIPTED, Stand};
-use crate::tap::Upstream;
-use crate::target::base_url;
 use crate::world::World;
 
 /// Arguments of `ccsmoke check`.
@@ -40,12 +38,8 @@ pub struct CheckArgs {
     /// Take targets from this file [default: the nearest ccsmoke.toml in this folder or above]
     #[arg(long, value_name = "FILE", requires = "target")]
     config: Option<PathBuf>,
-    /// The variable that holds the credential for URL
-    #[arg(long, value_name = "VARIABLE", requires = "url")]
-    auth_token_env: Option<String>,
-    /// Trust the CA certificates of this PEM file, too
-    #[arg(long, value_name = "FILE", requires = "url")]
-    ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    reach: ReachArgs,
     /// Ask for this model (repeatable) [default: the profile's, else claude-sonnet-5-5]
     #[arg(long = "model", value_name = "NAME")]
     models: Vec<String>,
@@ -197,6 +191,7 @@ struct Subject {
     facts: TargetFacts,
     models: Vec<String>,
     settings: Checks,
+    is_keyed: bool,
     entry: Arc<Entry>,
 }
 
@@ -205,6 +200,7 @@ fn stand(args: &CheckArgs, world: &World) -> Result<Option<Stand>, Failure> {
     if args.url.is_some() {
         return Ok(None);
     }
+    args.reach.none()?;
     if let Some(gateway) = &args.gateway {
         let built_in = Profiles::built_in().map_err(|errors| Failure::usage(all(&errors)))?;
         return Ok(Some(Stand::profile(named(gateway, &built_in)?)));
@@ -230,7 +226,7 @@ pub(super) fn target_stand(name: &str, config: Option<&Path>, world: &World) -> 
 
 async fn subject(args: &CheckArgs, world: &World, stand: Option<&Stand>, common: &Common) -> Result<Subject, Failure> {
     if let (Some(url), None) = (&args.url, stand) {
-        return typed(args, url, world);
+        return typed(args, url, world, common).await;
     }
     let Some(stand) = stand else { return Err(Failure::usage("nothing to check")) };
     let missing = stand.missing(world);
@@ -250,38 +246,33 @@ async fn subject(args: &CheckArgs, world: &World, stand: Option<&Stand>, common:
         facts: stand.facts(),
         models: models.iter().map(|model: &Model| wire_name(&stand.client_model(model))).collect(),
         settings: stand.checks(),
+        is_keyed: stand.is_keyed(),
         entry,
     })
 }
 
 /// The gateway at a URL.
-fn typed(args: &CheckArgs, url: &str, world: &World) -> Result<Subject, Failure> {
-    base_url(url).map_err(|e| Failure::usage(format!("{url:?} cannot be checked: {e}")))?;
-    let pem = args
-        .ca_file
-        .as_ref()
-        .map(|file| std::fs::read(file).map_err(|e| Failure::usage(format!("--ca-file {}: {e}", file.display()))));
-    let pem = pem.transpose()?;
-    let upstream = Upstream::parse(url, pem.as_deref()).map_err(Failure::usage)?;
-    let credential = match &args.auth_token_env {
-        None => None,
-        Some(name) => {
-            let value = world.variable(name).filter(|value| !value.is_empty());
-            let words = || format!("--auth-token-env {name}: the variable is not set, or empty, or not UTF-8");
-            Some(Secret::new(value.ok_or_else(|| Failure::usage(words()))?))
-        }
+async fn typed(args: &CheckArgs, url: &str, world: &World, common: &Common) -> Result<Subject, Failure> {
+    let (upstream, credential) = args.reach.at(url, "the URL", world)?;
+    let is_keyed = credential.is_some();
+    let entry = match args.reach.upstream_port {
+        None => Entry::bare(upstream, credential),
+        Some(port) => Entry::forwarding(upstream, credential, port, common)
+            .await
+            .map_err(|e| Failure::usage(format!("--upstream-port: {e}; is another run using it?")))?,
     };
     let models = if args.models.is_empty() { vec![DEFAULT_MODEL.to_owned()] } else { args.models.clone() };
     Ok(Subject {
         facts: TargetFacts {
             name: url.to_owned(),
-            kind: TargetKind::Live,
+            kind: args.reach.upstream.kind(),
             rewrites: Vec::new(),
-            credential_is_given: false,
+            credential_is_given: is_keyed,
         },
         models: models.iter().map(|name| wire_name(name)).collect(),
         settings: Checks::default(),
-        entry: Arc::new(Entry::bare(upstream, credential)),
+        is_keyed,
+        entry: Arc::new(entry),
     })
 }
 
@@ -298,7 +289,7 @@ fn rig(args: &CheckArgs, world: &World, subject: Subject) -> Result<Rig, Failure
     let model = subject.models.first().cloned().ok_or_else(|| Failure::usage("no model is named"))?;
     // The credential may be a literal of the profile, which no variable holds; its name says that it is to be masked.
     let own = entry.credential.as_ref().map(|secret| ("TARGET_TOKEN", secret.expose()));
-    let named: Vec<&str> = args.auth_token_env.iter().map(String::as_str).collect();
+    let named: Vec<&str> = args.reach.auth_token_env.iter().map(String::as_str).collect();
     let redactor = Redactor::with_credentials(own.into_iter().chain(world.variables()), &named);
     Ok(Rig {
         target: subject.facts,
@@ -307,10 +298,12 @@ fn rig(args: &CheckArgs, world: &World, subject: Subject) -> Result<Rig, Failure
         models: subject.models,
         upstream: entry.upstream.clone(),
         credential: entry.credential.clone(),
+        is_keyed: subject.is_keyed,
         settings: subject.settings,
         entry,
         deadline: Duration::from_secs(args.timeout),
         slow_deadline: Duration::from_secs(args.slow_timeout.max(args.timeout)),
+        bounds: Bounds::default(),
         redactor: Arc::new(redactor.map_err(Failure::usage)?),
         began: Instant::now(),
     })

@@ -12,7 +12,7 @@ use crate::capability::Capability;
 use crate::config::Price;
 use crate::fault::{self, Applied, FAULTS, Family, VARIATIONS};
 use crate::reference::telling::{Flaw, Telling};
-use crate::reference::{Alteration, Behind, Config, Extras, READY_PATH, ReferenceGateway};
+use crate::reference::{Alteration, Behind, Config, Extras, Failing, READY_PATH, ReferenceGateway};
 use crate::tap::Upstream;
 
 /// Arguments of `ccsmoke gateway`.
@@ -42,6 +42,9 @@ pub struct GatewayArgs {
     /// Ask this provider when the one before fails (repeatable)
     #[arg(long, value_name = "URL", conflicts_with = "openai")]
     fallback: Vec<String>,
+    /// Ask nobody else after this failure, which is a defect
+    #[arg(long, value_enum, value_name = "FAILURE", requires = "fallback")]
+    gives_up_after: Option<Failing>,
     /// List the faults and the variations
     #[arg(long, conflicts_with_all = ["upstream", "fault", "variation"])]
     list: bool,
@@ -115,7 +118,7 @@ fn extras(args: &GatewayArgs) -> Result<Extras, Failure> {
     let names = (0..=fallbacks.len()).map(|n| format!("provider-{}", n + 1)).collect();
     let wanted = args.telling || args.telling_flaw.is_some();
     let telling = wanted.then(|| Arc::new(Telling::new(names, PRICE, args.telling_flaw)));
-    Ok(Extras { telling, fallbacks, patience: None })
+    Ok(Extras { telling, fallbacks, gives_up_after: args.gives_up_after, ..Extras::default() })
 }
 
 /// What a million tokens cost in the gateway's books, in millionths of a dollar.

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod load;
 mod load_dashboard;
 pub mod progress;
+pub mod reach;
 pub mod replay;
 pub mod report;
 pub mod results;

@@ -13,10 +13,11 @@ use super::baseline::BaselineArgs;
 use super::judge::exit_for;
 use super::limits::LimitArgs;
 use super::progress::{Liveness, Progress};
+use super::reach::ReachArgs;
 use super::{Exit, FailOn, Failure, Format, ProbesFolder, to_stdout};
 use crate::cell::{CellPlan, Rig};
 use crate::client::{self, Client, ClientError, Surroundings};
-use crate::config::{self, Behind, Config, Profile, Profiles};
+use crate::config::{self, Config, Profile, Profiles};
 use crate::model::asked_or_default;
 use crate::probe::Probe;
 use crate::probes::{ProbeSet, sha256};
@@ -27,8 +28,6 @@ use crate::report::terminal::{self, Detail};
 use crate::report::{CliFacts, HostFacts};
 use crate::run::{Event, RunOptions, run};
 use crate::stand::{Common, SCRIPTED, Stand};
-use crate::tap::Upstream;
-use crate::target::base_url;
 use crate::world::World;
 
 /// Arguments of `ccsmoke run`.
@@ -60,18 +59,8 @@ pub struct RunArgs {
     /// Test this target only (repeatable; `scripted` is the embedded provider); with --url, its name in reports
     #[arg(long = "target", value_name = "NAME")]
     targets: Vec<String>,
-    /// The variable that holds the credential for --url; the client never sees it
-    #[arg(long, value_name = "VARIABLE", requires = "url")]
-    auth_token_env: Option<String>,
-    /// What answers behind --url: `live`, a provider that ccsmoke does not see; or the scripted provider, by one of its APIs
-    #[arg(long, value_name = "live|anthropic|openai", value_parser = behind, default_value = "live", requires = "url")]
-    upstream: Behind,
-    /// Where the gateway at --url finds the scripted provider: it has to forward to 127.0.0.1:PORT
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), requires = "url")]
-    upstream_port: Option<u16>,
-    /// Trust the CA certificates of this PEM file, too, when --url is of https
-    #[arg(long, value_name = "FILE", requires = "url")]
-    ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    reach: ReachArgs,
     /// The log file of the gateway at --url; what each cell appends to it is read. A `*` in its name stands for the newest file
     #[arg(long, value_name = "FILE", requires = "url")]
     gateway_log: Option<PathBuf>,
@@ -119,15 +108,6 @@ fn model_name(text: &str) -> Result<String, String> {
         return Err("a model is an alias such as `sonnet`, or a full name, with or without `provider/`".to_owned());
     }
     Ok(text.to_owned())
-}
-
-fn behind(text: &str) -> Result<Behind, String> {
-    match text {
-        "live" => Ok(Behind::Live),
-        "anthropic" => Ok(Behind::Anthropic),
-        "openai" => Ok(Behind::Openai),
-        _ => Err("what answers behind the gateway is `live`, `anthropic` or `openai`".to_owned()),
-    }
 }
 
 /// Runs `ccsmoke run`.
@@ -293,15 +273,9 @@ pub(super) fn chosen(set: &ProbeSet, asked: &[String]) -> Result<Vec<Arc<Probe>>
 /// The targets that were asked for, or those of the configuration, or the embedded provider; and what the file says of limits.
 fn stands(args: &RunArgs, world: &World) -> Result<(Vec<Arc<Stand>>, config::Limits), Failure> {
     if let Some(text) = &args.url {
-        base_url(text).map_err(|e| Failure::usage(format!("--url cannot be used: {e}")))?;
-        if let Some(name) = &args.auth_token_env
-            && world.variable(name).is_none_or(str::is_empty)
-        {
-            let message = format!("--auth-token-env {name}: the variable is not set, or empty, or not UTF-8");
-            return Err(Failure::usage(message));
-        }
-        return Ok((vec![Arc::new(Stand::profile(typed(args, text)?))], config::Limits::default()));
+        return Ok((vec![Arc::new(Stand::profile(typed(args, text, world)?))], config::Limits::default()));
     }
+    args.reach.none()?;
     let built_in = Profiles::built_in().map_err(|errors| Failure::usage(super::all(&errors)))?;
     let mut stands = Vec::new();
     let mut limits = config::Limits::default();
@@ -335,29 +309,13 @@ fn stands(args: &RunArgs, world: &World) -> Result<(Vec<Arc<Stand>>, config::Lim
 }
 
 /// The target at `--url`.
-fn typed(args: &RunArgs, url: &str) -> Result<Profile, Failure> {
-    let name = args.targets.first().map_or("gateway", String::as_str);
-    let mut profile = Profile::adopted(name, url, args.auth_token_env.clone(), args.gateway_log.clone());
-    (profile.behind, profile.provider_port) = (args.upstream, args.upstream_port);
-    match (args.upstream, args.upstream_port) {
-        (Behind::Live, Some(_)) => {
-            let message =
-                "--upstream-port: the scripted provider is behind the gateway only with --upstream anthropic or openai";
-            return Err(Failure::usage(message));
-        }
-        (Behind::Anthropic | Behind::Openai, None) => {
-            let message = "--upstream: the gateway has to know where the scripted provider is; give --upstream-port PORT and have it \
-                           forward to http://127.0.0.1:PORT";
-            return Err(Failure::usage(message));
-        }
-        _ => {}
-    }
-    if let Some(file) = &args.ca_file {
-        let shown = file.display();
-        let pem = std::fs::read(file).map_err(|e| Failure::usage(format!("--ca-file {shown}: {e}")))?;
-        Upstream::parse(url, Some(&pem)).map_err(|e| Failure::usage(format!("--ca-file {shown}: {e}")))?;
-        profile.ca_file = Some(file.display().to_string());
-    }
+fn typed(args: &RunArgs, url: &str, world: &World) -> Result<Profile, Failure> {
+    let RunArgs { reach, targets, gateway_log, .. } = args;
+    reach.at(url, "--url", world)?;
+    let name = targets.first().map_or("gateway", String::as_str);
+    let mut profile = Profile::adopted(name, url, reach.auth_token_env.clone(), gateway_log.clone());
+    (profile.behind, profile.provider_port) = (reach.upstream, reach.upstream_port);
+    profile.ca_file = reach.ca_file.as_ref().map(|file| file.display().to_string());
     Ok(profile)
 }
 

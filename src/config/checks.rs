@@ -1,6 +1,8 @@
 //! What a profile says for `ccsmoke check` alone: where the gateway tells of itself, and which names go where.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZero;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -39,7 +41,12 @@ pub struct Metrics {
     pub average_latency: Option<String>,
     /// The list of the newest requests, newest last: a JSON pointer.
     pub newest: Option<String>,
-    /// Which provider answered, in an entry of that list.
+    /// The request's id in an entry of that list: what the response's `request-id` said. Without it, the entry has to hold that id,
+    /// or the model, somewhere.
+    pub newest_id: Option<String>,
+    /// How many milliseconds the request took, in such an entry.
+    pub newest_latency: Option<String>,
+    /// Which provider answered, in such an entry.
     pub newest_provider: Option<String>,
 }
 
@@ -65,19 +72,36 @@ pub enum Counter {
     Cost,
 }
 
+impl fmt::Display for Counter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Requests => "requests",
+            Self::ModelRequests => "model_requests",
+            Self::ProviderRequests => "provider_requests",
+            Self::InputTokens => "input_tokens",
+            Self::OutputTokens => "output_tokens",
+            Self::CacheReadTokens => "cache_read_tokens",
+            Self::CacheWriteTokens => "cache_write_tokens",
+            Self::Cost => "cost",
+        })
+    }
+}
+
 /// Where requests are written down.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Audit {
-    /// The path of the endpoint.
-    pub path: String,
-    /// The list of entries: a JSON pointer; the whole document when it is empty.
+    /// The path of the endpoint; without it, the entries are the lines of the profile's `log` that are JSON.
+    pub path: Option<String>,
+    /// The list of entries of the endpoint: a JSON pointer; the whole document when it is empty.
     #[serde(default)]
     pub entries: String,
     /// The request's id in an entry: a JSON pointer. It has to be what the response's `request-id` said.
     pub id: String,
     /// The answer's status in an entry: a JSON pointer.
     pub status: Option<String>,
+    /// The answer's text in an entry, or what holds it: a JSON pointer.
+    pub answer: Option<String>,
 }
 
 /// That another provider answers when the first one fails. Both are the scripted provider, which fails when it is asked first.
@@ -86,6 +110,9 @@ pub struct Audit {
 pub struct Fallback {
     /// What the metrics call the provider that answers then, in the entry at `newest_provider`.
     pub answers: Option<String>,
+    /// The port on 127.0.0.1 at which the gateway finds its first provider, so that it can refuse connections. Without it, both
+    /// providers have one address, and a refused connection is not tried.
+    pub first_port: Option<NonZero<u16>>,
 }
 
 /// Which names of models go where.

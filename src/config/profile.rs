@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::layer::Layer;
 use super::{Checks, MAX_FILE_BYTES, Profiles, Rewrite};
+use crate::evidence::TargetKind;
 use crate::file_error::FileError;
 use crate::model::{Model, Source, models};
 use crate::placeholder;
@@ -97,6 +98,17 @@ pub enum Behind {
     Openai,
     /// A provider that ccsmoke does not see.
     Live,
+}
+
+impl Behind {
+    /// The kind of target that this makes of a gateway.
+    pub fn kind(self) -> TargetKind {
+        match self {
+            Self::Anthropic => TargetKind::Gateway,
+            Self::Openai => TargetKind::Translator,
+            Self::Live => TargetKind::Live,
+        }
+    }
 }
 
 /// Where a gateway's log is.

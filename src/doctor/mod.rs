@@ -3,6 +3,7 @@
 pub mod launcher;
 mod surroundings;
 mod tell;
+mod via;
 mod way;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! What of a person's environment would reach the client, and what of it is known to break things. Values are never shown.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -44,6 +44,12 @@ const OTHERS: [&str; 5] =
 /// Variables that make the client talk another protocol, to another place.
 const ELSEWHERE: [&str; 3] = ["CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY"];
 
+/// Variables that hold a credential for a gateway.
+const CREDENTIALS: [&str; 2] = ["ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"];
+
+/// What an administrator settles for everybody.
+const MANAGED: &str = "/etc/claude-code/managed-settings.json";
+
 /// The largest settings file that is read, in bytes.
 const MOST_SETTINGS: u64 = 1 << 20;
 
@@ -75,8 +81,7 @@ pub(super) fn variables(world: &World) -> Vec<Variable> {
 pub(super) fn problems(world: &World) -> Vec<Problem> {
     let set = |name: &str| world.variable(name).filter(|value| !value.is_empty());
     let mut found = Vec::new();
-    let credentials: Vec<&str> =
-        ["ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"].into_iter().filter(|name| set(name).is_some()).collect();
+    let credentials: Vec<&str> = CREDENTIALS.into_iter().filter(|name| set(name).is_some()).collect();
     let base_url = set("ANTHROPIC_BASE_URL");
     if credentials.len() > 1 {
         found.push(Problem::new(
@@ -84,7 +89,9 @@ pub(super) fn problems(world: &World) -> Vec<Problem> {
             "unset one of them: ANTHROPIC_AUTH_TOKEN is sent as `Authorization: Bearer`, ANTHROPIC_API_KEY as `x-api-key`",
         ));
     }
-    if base_url.is_some() && credentials.is_empty() {
+    let settings = settings_files(world);
+    let in_settings = |file: &Settings| file.json.as_ref().is_some_and(has_credential);
+    if base_url.is_some() && credentials.is_empty() && !settings.iter().any(in_settings) {
         found.push(Problem::new(
             "ANTHROPIC_BASE_URL is set, but no credential: a saved claude.ai login would be sent to that gateway, or the client asks for one",
             "set ANTHROPIC_AUTH_TOKEN, or an `apiKeyHelper` in the settings",
@@ -118,7 +125,7 @@ pub(super) fn problems(world: &World) -> Vec<Problem> {
             "run as another user, or within a container with IS_SANDBOX=1",
         ));
     }
-    found.extend(settings(world));
+    found.extend(settings.iter().filter_map(of_settings));
     found
 }
 
@@ -146,27 +153,44 @@ fn proxy(world: &World) -> Option<Problem> {
     })
 }
 
-/// Settings files that say where the client goes.
-fn settings(world: &World) -> Vec<Problem> {
+/// A settings file that there is.
+struct Settings {
+    path: PathBuf,
+    /// What it says; `None` when it is not JSON.
+    json: Option<Value>,
+}
+
+/// The settings files that the client would read.
+fn settings_files(world: &World) -> Vec<Settings> {
     let home = world.variable("HOME").map(PathBuf::from);
     let config = world.variable("CLAUDE_CONFIG_DIR").map(PathBuf::from).or(home.map(|home| home.join(".claude")));
-    let mut files: Vec<PathBuf> = vec![PathBuf::from("/etc/claude-code/managed-settings.json")];
+    let mut files: Vec<PathBuf> = vec![PathBuf::from(MANAGED)];
     for folder in config.into_iter().chain([world.folder.join(".claude")]) {
         files.extend(["settings.json", "settings.local.json"].map(|name| folder.join(name)));
     }
     files.sort();
     files.dedup();
-    files.iter().filter_map(|file| of_settings(file)).collect()
+    files.into_iter().filter_map(read_settings).collect()
 }
 
-fn of_settings(file: &Path) -> Option<Problem> {
-    let size = std::fs::metadata(file).ok()?;
-    if !size.is_file() || size.len() > MOST_SETTINGS {
+fn read_settings(path: PathBuf) -> Option<Settings> {
+    let facts = std::fs::metadata(&path).ok()?;
+    if !facts.is_file() || facts.len() > MOST_SETTINGS {
         return None;
     }
-    let text = std::fs::read_to_string(file).ok()?;
-    let shown = file.display();
-    let Ok(settings) = serde_json::from_str::<Value>(&text) else {
+    let json = serde_json::from_str(&std::fs::read_to_string(&path).ok()?).ok();
+    Some(Settings { path, json })
+}
+
+/// Whether settings give the client a credential.
+fn has_credential(settings: &Value) -> bool {
+    !settings["apiKeyHelper"].is_null() || CREDENTIALS.iter().any(|name| !settings["env"][name].is_null())
+}
+
+/// What a settings file says of where the client goes.
+fn of_settings(file: &Settings) -> Option<Problem> {
+    let shown = file.path.display();
+    let Some(settings) = &file.json else {
         return Some(Problem::new(
             format!("{shown} is not JSON: the client ignores it, or refuses to start"),
             "mend it",
@@ -191,4 +215,113 @@ fn of_settings(file: &Path) -> Option<Problem> {
             "remove them there if the gateway is configured by the environment",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Names with values.
+    type Variables<'a> = &'a [(&'a str, &'a str)];
+
+    /// A world with these variables and no settings but those of its folder.
+    fn world(folder: &Path, variables: Variables<'_>) -> World {
+        let home = [("HOME", folder.to_str().unwrap())];
+        World {
+            environment: home.iter().chain(variables).map(|(name, value)| (name.into(), value.into())).collect(),
+            folder: folder.join("project"),
+            program: "/bin/true".into(),
+            stdout_is_terminal: false,
+            stderr_is_terminal: false,
+            stdout_columns: None,
+            cores: 1,
+            available_kib: None,
+            is_root: false,
+        }
+    }
+
+    fn told(world: &World) -> Vec<String> {
+        // This machine may have settings of its own.
+        let ours = |what: &String| !what.starts_with(MANAGED);
+        problems(world).into_iter().map(|problem| problem.what).filter(ours).collect()
+    }
+
+    #[test]
+    fn each_thing_that_breaks_a_client_is_named_alone_and_its_mended_sibling_is_not() {
+        const URL: (&str, &str) = ("ANTHROPIC_BASE_URL", "https://gateway.test");
+        const TOKEN: (&str, &str) = ("ANTHROPIC_AUTH_TOKEN", "t");
+        let folder = tempfile::tempdir().unwrap();
+        let cases: &[(Variables<'_>, &str, Variables<'_>)] = &[
+            (&[URL], "no credential", &[URL, TOKEN]),
+            (&[TOKEN, ("ANTHROPIC_API_KEY", "k")], "both set", &[TOKEN, ("ANTHROPIC_API_KEY", "")]),
+            (
+                &[("ANTHROPIC_BASE_URL", "https://g.test/v1/"), TOKEN],
+                "holds /v1",
+                &[("ANTHROPIC_BASE_URL", "https://g.test/v12"), TOKEN],
+            ),
+            (&[("ANTHROPIC_BASE_URL", "gateway.test"), TOKEN], "no http or https URL", &[URL, TOKEN]),
+            (&[("CLAUDE_CODE_USE_BEDROCK", "1")], "that cloud", &[("CLAUDE_CODE_USE_BEDROCK", "")]),
+            (&[("CLAUDE_CODE_USE_VERTEX", "1")], "that cloud", &[]),
+            (&[("ANTHROPIC_MODEL", "m")], "replaces the default model", &[("ANTHROPIC_SMALL_FAST_MODEL", "m")]),
+            (
+                &[("http_proxy", "http://p.test")],
+                "HTTP_PROXY is set",
+                &[("http_proxy", "http://p.test"), ("NO_PROXY", "x, 127.0.0.1")],
+            ),
+            (
+                &[("HTTPS_PROXY", "http://p.test"), ("no_proxy", "localhost")],
+                "HTTPS_PROXY is set",
+                &[("HTTPS_PROXY", "http://p.test"), ("no_proxy", "*")],
+            ),
+            (&[("ALL_PROXY", "socks5://p.test")], "ALL_PROXY is set", &[("NO_PROXY", "x")]),
+        ];
+        for (broken, words, mended) in cases {
+            let found = told(&world(folder.path(), broken));
+            assert!(found.len() == 1 && found[0].contains(words), "{broken:?}: {found:?}");
+            assert_eq!(told(&world(folder.path(), mended)), [] as [String; 0], "{mended:?}");
+        }
+    }
+
+    #[test]
+    fn root_is_named_unless_it_is_in_a_sandbox() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = |variables: &[(&str, &str)]| World { is_root: true, ..world(folder.path(), variables) };
+        assert!(told(&root(&[]))[0].contains("this is root, outside a sandbox"));
+        assert_eq!(told(&root(&[("IS_SANDBOX", "1")])), [] as [String; 0]);
+    }
+
+    #[test]
+    fn settings_that_send_the_client_elsewhere_are_named_wherever_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = ("ANTHROPIC_BASE_URL", "https://gateway.test");
+        for place in [".claude/settings.json", "project/.claude/settings.json", "project/.claude/settings.local.json"] {
+            let file = folder.path().join(place);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            for (text, words) in [
+                (r#"{"env": {"ANTHROPIC_BASE_URL": "http://x.test"}}"#, "sets ANTHROPIC_BASE_URL"),
+                (r#"{"env": {"CLAUDE_CODE_USE_VERTEX": "1"}}"#, "sets CLAUDE_CODE_USE_VERTEX"),
+                ("{", "is not JSON"),
+            ] {
+                std::fs::write(&file, text).unwrap();
+                let found = told(&world(folder.path(), &[]));
+                assert!(found.len() == 1 && found[0].contains(words) && found[0].contains(place), "{text}: {found:?}");
+            }
+            std::fs::write(&file, r#"{"apiKeyHelper": "/bin/key"}"#).unwrap();
+            assert_eq!(told(&world(folder.path(), &[url])), [] as [String; 0], "a helper gives the credential");
+            std::fs::remove_file(&file).unwrap();
+        }
+    }
+
+    #[test]
+    fn variables_are_listed_by_name_and_no_value_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let listed = variables(&world(
+            folder.path(),
+            &[("NO_PROXY", ""), ("ANTHROPIC_API_KEY", "sk-hidden"), ("CLAUDE_CONFIG_DIR", "/hidden"), ("PATH", "/bin")],
+        ));
+        let listed: Vec<String> = listed.iter().map(|v| format!("{} {}", v.name, v.value)).collect();
+        assert_eq!(listed, ["ANTHROPIC_API_KEY <9 characters>", "CLAUDE_CONFIG_DIR <7 characters>", "NO_PROXY empty"]);
+    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::launcher::Manner;
-use super::{Examination, Problem};
+use super::{Examination, Problem, via};
 use crate::evidence::{EndedBy, ProcessFacts};
 use crate::exchange::{End, Exchange};
 use crate::launch::{arguments, environment};
@@ -254,14 +254,14 @@ impl Launching<'_> {
             plain.into_iter().map(str::to_owned).chain([prompt]).collect()
         };
         let own = || self.program.to_owned();
-        let Some((first, rest)) = self.examination.via.split_first().filter(|_| way.via) else { return (own(), asked) };
-        let mut args = rest.to_vec();
-        if way.manner == Some(Manner::Terminal) {
-            let container = ["docker", "podman"].iter().any(|name| Path::new(first).ends_with(name));
-            if let Some(exec) = args.iter().position(|arg| arg == "exec").filter(|_| container) {
-                args.insert(exec + 1, "-it".to_owned());
-            }
+        if !way.via {
+            return (own(), asked);
         }
+        let mut args = via::words(&self.examination.via, way.manner == Some(Manner::Terminal));
+        if args.is_empty() {
+            return (own(), asked);
+        }
+        let first = args.remove(0);
         args.push("env".to_owned());
         let carried = |name: &str| {
             name.starts_with("ANTHROPIC_") || name.starts_with("CLAUDE_CODE_") && !name.ends_with("TMPDIR")

@@ -15,14 +15,13 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
 use tokio::time::{Instant, Sleep};
 
 use super::face::stamp::{Stamp, now};
 use super::scenario::Api;
+use crate::serve::http;
 
 /// How answers come.
 #[derive(Debug, Clone, Default)]
@@ -110,28 +109,8 @@ impl Drop for AnswerSource {
 }
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                connections.spawn(connection(stream, Arc::clone(&shared)));
-            } else {
-                // Out of file descriptors, most likely: one is free again when a connection has ended.
-                connections.join_next().await;
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, shared: Arc<Shared>) {
-    let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| answer(Arc::clone(&shared), request));
-    // A broken connection is the other side's affair, or was asked for.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    crate::serve::serve(listener, http(), service).await;
 }
 
 /// What of a request counts.

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::time::Sleep;
 
 use super::ledger::Receipt;
 use crate::probe::CutKind;
+use crate::serve::Wait;
 
 /// Some bytes that are written together, and the pause in front of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,18 +31,9 @@ pub(super) struct Reply {
     receipt: Option<Receipt>,
 }
 
-/// What stands between the last step and the next.
-enum Wait {
-    Nothing,
-    /// The connection has to write out what it has.
-    Flush,
-    Pause(Pin<Box<Sleep>>),
-}
-
-impl Wait {
-    fn before(pause: Duration) -> Self {
-        if pause.is_zero() { Self::Flush } else { Self::Pause(Box::pin(tokio::time::sleep(pause))) }
-    }
+/// What stands in front of a step with this pause.
+fn before(pause: Duration) -> Wait {
+    if pause.is_zero() { Wait::Flush } else { Wait::pause(pause) }
 }
 
 impl Reply {
@@ -57,7 +48,7 @@ impl Reply {
     /// A stream of steps. The pause of the first stands between the head and the body.
     pub(super) fn stream(steps: Vec<Step>, end: CutKind) -> Self {
         let wait = match steps.first() {
-            Some(first) if !first.pause.is_zero() => Wait::before(first.pause),
+            Some(first) if !first.pause.is_zero() => before(first.pause),
             _ => Wait::Nothing,
         };
         Self { steps: steps.into(), wait, length: None, end, receipt: None }
@@ -75,28 +66,18 @@ impl Body for Reply {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match &mut self.wait {
-            Wait::Nothing => {}
-            Wait::Pause(sleep) => ready!(sleep.as_mut().poll(cx)),
-            // The connection gathers what is ready and writes it when nothing is: say so once after every step.
-            Wait::Flush => {
-                self.wait = Wait::Nothing;
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-        }
-        self.wait = Wait::Nothing;
+        ready!(self.wait.poll(cx));
         let Some(step) = self.steps.pop_front() else {
             return Poll::Ready((self.end == CutKind::Break).then(|| Err(io::Error::other("broken off, as scripted"))));
         };
         if let Some(pause) = self.steps.front().map(|next| next.pause) {
-            self.wait = Wait::before(pause);
+            self.wait = before(pause);
         } else {
             if let Some(receipt) = self.receipt.take() {
                 receipt.delivered();
             }
             if self.end == CutKind::Break {
-                self.wait = Wait::before(BEFORE_BREAK);
+                self.wait = before(BEFORE_BREAK);
             }
         }
         Poll::Ready(Some(Ok(Frame::data(step.bytes))))

@@ -14,14 +14,12 @@ use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
 
 use super::Keys;
 use super::Shared;
@@ -33,6 +31,7 @@ use super::{script, wire};
 use crate::evidence::{Face, ProviderRecord};
 use crate::exchange::Header;
 use crate::probe::{Turn, TurnError, Wire};
+use crate::serve::http;
 
 /// What is answered to a conversation that no running cell registered.
 const UNCLAIMED: &str = "ccsmoke: this conversation is not part of any running cell";
@@ -51,31 +50,8 @@ const MODELS_PER_PAGE: usize = 20;
 
 /// Serves until it is dropped; then every connection ends with it.
 pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                connections.spawn(connection(stream, Arc::clone(&shared)));
-            } else {
-                // Out of file descriptors, most likely: one is free again when a connection has ended.
-                connections.join_next().await;
-                tokio::task::yield_now().await;
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, shared: Arc<Shared>) {
-    // Every event leaves at once; without this small writes wait for each other. Failing only costs time.
-    let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| respond(Arc::clone(&shared), request));
-    // Idle connections stay open: closing one while a gateway reuses it would look like the gateway's fault. A broken
-    // connection is the other side's affair and shows in the records.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    crate::serve::serve(listener, http(), service).await;
 }
 
 /// Answers one request. The error, that the body did not arrive, closes the connection.

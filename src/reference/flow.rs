@@ -11,9 +11,10 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::telling::Meter;
+use crate::serve::Wait;
 
 /// What comes out of a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,24 @@ pub(super) struct Flow {
     length: Option<u64>,
     /// Who keeps the books.
     meter: Option<Meter>,
+    /// What is said while the provider says nothing.
+    pings: Option<Pings>,
+}
+
+/// An event in every stretch of silence of this length.
+struct Pings {
+    every: Duration,
+    next: Pin<Box<Sleep>>,
+}
+
+/// The event that says that a stream is alive.
+const PING: &[u8] = b"event: ping\ndata: {\"type\":\"ping\"}\n\n";
+
+impl Pings {
+    /// The silence begins anew.
+    fn reset(&mut self) {
+        self.next.as_mut().reset(Instant::now() + self.every);
+    }
 }
 
 enum Source {
@@ -66,14 +85,6 @@ enum Source {
     Detached(mpsc::UnboundedReceiver<Bytes>),
     /// Nothing more comes.
     Over,
-}
-
-/// What stands between one piece and the next.
-enum Wait {
-    Nothing,
-    /// The connection has to write out what it has.
-    Flush,
-    Pause(Pin<Box<Sleep>>),
 }
 
 impl Flow {
@@ -87,12 +98,18 @@ impl Flow {
             wait: Wait::Nothing,
             length,
             meter: None,
+            pings: None,
         }
     }
 
     /// With somebody who follows what goes out.
     pub(super) fn metered(self, meter: Option<Meter>) -> Self {
         Self { meter, ..self }
+    }
+
+    /// With a ping in every stretch of silence of this length. What goes out has to be whole events.
+    pub(super) fn pinging(self, every: Duration) -> Self {
+        Self { pings: Some(Pings { every, next: Box::pin(tokio::time::sleep(every)) }), ..self }
     }
 
     /// What a provider sends, through filters; it is read to its end even when the client leaves.
@@ -107,14 +124,15 @@ impl Flow {
             }
         });
         let (ready, wait) = (VecDeque::new(), Wait::Nothing);
-        Self { source: Source::Detached(source), filters, ready, wait, length: None, meter: None }
+        Self { source: Source::Detached(source), filters, ready, wait, length: None, meter: None, pings: None }
     }
 
     /// A body that is whole, through filters.
     pub(super) fn whole(body: Bytes, filters: Vec<Box<dyn Filter>>) -> Self {
         let length = filters.is_empty().then_some(body.len() as u64);
         let ready = VecDeque::new();
-        let mut flow = Self { source: Source::Over, filters, ready, wait: Wait::Nothing, length, meter: None };
+        let mut flow =
+            Self { source: Source::Over, filters, ready, wait: Wait::Nothing, length, meter: None, pings: None };
         if !body.is_empty() {
             flow.take(body);
         }
@@ -185,17 +203,7 @@ impl Body for Flow {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         loop {
-            match &mut self.wait {
-                Wait::Nothing => {}
-                Wait::Pause(sleep) => ready!(sleep.as_mut().poll(cx)),
-                // The connection gathers what is ready and writes it when nothing is: say so once after every piece.
-                Wait::Flush => {
-                    self.wait = Wait::Nothing;
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-            }
-            self.wait = Wait::Nothing;
+            ready!(self.wait.poll(cx));
             match self.ready.pop_front() {
                 Some(Piece::Bytes(bytes)) if bytes.is_empty() => continue,
                 Some(Piece::Bytes(bytes)) => {
@@ -205,10 +213,13 @@ impl Body for Flow {
                     if let Some(meter) = &mut self.meter {
                         meter.see(&bytes);
                     }
+                    if let Some(pings) = &mut self.pings {
+                        pings.reset();
+                    }
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
                 Some(Piece::Pause(pause)) => {
-                    self.wait = Wait::Pause(Box::pin(tokio::time::sleep(pause)));
+                    self.wait = Wait::pause(pause);
                     continue;
                 }
                 Some(Piece::End) => {
@@ -224,9 +235,15 @@ impl Body for Flow {
                 None => {}
             }
             let next = match &mut self.source {
-                Source::Upstream(body, _) => ready!(Pin::new(body).poll_frame(cx)),
-                Source::Detached(pieces) => ready!(pieces.poll_recv(cx)).map(|bytes| Ok(Frame::data(bytes))),
+                Source::Upstream(body, _) => Pin::new(body).poll_frame(cx),
+                Source::Detached(pieces) => pieces.poll_recv(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
                 Source::Over => return Poll::Ready(None),
+            };
+            let Poll::Ready(next) = next else {
+                let Some(pings) = &mut self.pings else { return Poll::Pending };
+                ready!(pings.next.as_mut().poll(cx));
+                pings.reset();
+                return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(PING)))));
             };
             match next {
                 Some(Ok(frame)) => {

@@ -117,6 +117,26 @@ pub struct Extras {
     pub fallbacks: Vec<Upstream>,
     /// How long a provider may take to answer when there is another one.
     pub patience: Option<Duration>,
+    /// How long a translated stream says nothing before it says that it is alive; 10 s when nothing is said here. What passes
+    /// through untranslated has the provider's own pings.
+    pub pings_every: Option<Duration>,
+    /// The failure after which nobody else is asked, which is a defect.
+    pub gives_up_after: Option<Failing>,
+}
+
+/// How a provider fails, so that the next one is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Failing {
+    /// It lets nobody connect, or breaks off before its answer.
+    Refused,
+    /// It says nothing in time.
+    TimeOut,
+    /// 429: it has enough.
+    RateLimit,
+    /// 529: everybody has enough.
+    Overloaded,
+    /// 500 and the like.
+    ServerError,
 }
 
 /// A running gateway. Dropping it closes its port and all of its connections.

@@ -11,21 +11,23 @@ use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use hyper::header::CONTENT_LENGTH;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, Version};
-use hyper_util::rt::TokioIo;
+use hyper::{Method, Request, Response, StatusCode, Version};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Mutex;
-use tokio::task::JoinSet;
 
 use super::flow::{Connection, Flow};
 use super::message::{Inbound, Whole, set_length, strip_hop_by_hop};
 use super::telling::Meter;
-use super::{Alteration, Behind, Config, Extras, HeadWaits, READY_PATH, translate, upstream};
+use super::{Alteration, Behind, Config, Extras, Failing, HeadWaits, READY_PATH, translate, upstream};
+use crate::serve::http;
 
 /// How long a provider may take to answer when there is another one.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// How long a translated stream says nothing before it says that it is alive.
+const PINGS: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// What all connections of a gateway share.
 struct Shared {
@@ -38,37 +40,15 @@ struct Shared {
 
 /// Serves until it is dropped; then every connection ends with it.
 pub(super) async fn serve(listener: TcpListener, config: Arc<Config>, extras: Extras) {
+    let title_case = config.alteration.as_ref().is_some_and(|a| a.title_case_headers());
     let shared = Arc::new(Shared { config, serial: AtomicU64::new(0), bodies: Mutex::default(), extras });
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                connections.spawn(connection(stream, Arc::clone(&shared)));
-            } else {
-                // Out of file descriptors, most likely: one is free again when a connection has ended.
-                connections.join_next().await;
-                tokio::task::yield_now().await;
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, shared: Arc<Shared>) {
-    // Every event leaves at once. Failing only costs time.
-    let _ = stream.set_nodelay(true);
-    let title_case = shared.config.alteration.as_ref().is_some_and(|a| a.title_case_headers());
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
         async move { Ok::<_, Infallible>(shared.respond(request).await) }
     });
-    // A broken connection is the other side's affair.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .header_read_timeout(None)
-        .preserve_header_case(!title_case)
-        .title_case_headers(title_case)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let mut http = http();
+    http.preserve_header_case(!title_case).title_case_headers(title_case);
+    crate::serve::serve(listener, http, service).await;
 }
 
 impl Shared {
@@ -133,10 +113,9 @@ impl Shared {
     /// An answer whose end is entered in the books.
     fn metered(&self, answer: Response<Flow>, provider: usize, mut meter: Option<Meter>) -> Response<Flow> {
         if let (Some(meter), Some(telling)) = (&mut meter, &self.extras.telling) {
-            let header = |name: &str| answer.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
             let name = telling.providers.get(provider).map_or("", String::as_str);
-            let streamed = header("content-type").starts_with("text/event-stream");
-            meter.head(answer.status().as_u16(), header("request-id"), name, streamed);
+            let streamed = header(&answer, "content-type").starts_with("text/event-stream");
+            meter.head(answer.status().as_u16(), header(&answer, "request-id"), name, streamed);
         }
         answer.map(|flow| flow.metered(meter))
     }
@@ -152,7 +131,10 @@ impl Shared {
             return Ok((self.altered(answer, inbound, alteration).await, 0));
         }
         if behind == Behind::Openai && !alteration.leaves_untranslated(inbound) {
-            return Ok((translate::respond(&self.config.upstream, inbound, alteration).await?, 0));
+            let answer = translate::respond(&self.config.upstream, inbound, alteration).await?;
+            let every = self.extras.pings_every.unwrap_or(PINGS);
+            let is_stream = header(&answer, "content-type").starts_with("text/event-stream");
+            return Ok((if is_stream { answer.map(|flow| flow.pinging(every)) } else { answer }, 0));
         }
         let (answer, connection, provider) = self.first_good(inbound, alteration.title_case_headers()).await?;
         Ok((finish(answer, connection, inbound, alteration).await?, provider))
@@ -168,11 +150,14 @@ impl Shared {
         let mut upstream = &self.config.upstream;
         for (at, next) in self.extras.fallbacks.iter().enumerate() {
             let asked = upstream::send(upstream, outbound(inbound), title_case);
-            if let Ok(Ok((answer, connection))) = tokio::time::timeout(patience, asked).await {
-                let failed = answer.status().is_server_error() || answer.status().as_u16() == 429;
-                if !failed {
-                    return Ok((answer, connection, at));
-                }
+            let asked = tokio::time::timeout(patience, asked).await.unwrap_or_else(|e| Err(e.into()));
+            let failing = match &asked {
+                Ok((answer, _)) => failing(answer.status()),
+                Err(e) if e.kind() == io::ErrorKind::TimedOut => Some(Failing::TimeOut),
+                Err(_) => Some(Failing::Refused),
+            };
+            if failing.is_none() || failing == self.extras.gives_up_after {
+                return asked.map(|(answer, connection)| (answer, connection, at));
             }
             upstream = next;
         }
@@ -186,6 +171,21 @@ impl Shared {
         wait(alteration.head_waits(inbound, &head)).await;
         alteration.head(inbound, &mut head);
         Response::from_parts(head, Flow::whole(body, Vec::new()))
+    }
+}
+
+/// The value of a header that is text; empty when it is absent.
+fn header<'a>(answer: &'a Response<Flow>, name: &str) -> &'a str {
+    answer.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
+}
+
+/// The failure that a status is, where it is one of the provider's.
+fn failing(status: StatusCode) -> Option<Failing> {
+    match status.as_u16() {
+        429 => Some(Failing::RateLimit),
+        529 => Some(Failing::Overloaded),
+        500.. => Some(Failing::ServerError),
+        _ => None,
     }
 }
 

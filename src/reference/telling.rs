@@ -30,6 +30,9 @@ const REMEMBERED: usize = 200;
 /// How much of an answer is kept to read its counts from, in bytes.
 const MOST_KEPT: usize = 4 << 20;
 
+/// How much of an answer's text is written down, in characters.
+const MOST_WRITTEN: usize = 1 << 16;
+
 /// What is wrong with what the gateway tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Flaw {
@@ -45,12 +48,20 @@ pub enum Flaw {
     WrongCost,
     /// Latency is never measured.
     NoLatency,
+    /// Latency is told in another unit than it is said to be.
+    WrongUnit,
     /// The newest requests are not listed.
     NoNewest,
+    /// The newest request is not the last of the list.
+    StaleNewest,
+    /// All is said to come from the first provider.
+    WrongProvider,
     /// Every request is written down twice.
     AuditTwice,
     /// Refusals are not written down.
     AuditForgets,
+    /// With every request stands the answer of the newest one.
+    AuditMixes,
     /// The credential is written down.
     AuditSecret,
 }
@@ -65,6 +76,7 @@ struct Entry {
     tokens: [u64; 4],
     latency_ms: u64,
     credential: String,
+    answer: String,
 }
 
 /// The kinds of tokens, in the order of [`Entry::tokens`], by the names that the API gives them.
@@ -81,6 +93,12 @@ struct Books {
     cost: u64,
     latency_ms: u64,
     entries: VecDeque<Entry>,
+}
+
+impl Books {
+    fn average_latency_ms(&self) -> u64 {
+        self.latency_ms.checked_div(self.requests).unwrap_or(0)
+    }
 }
 
 /// What a gateway tells of itself.
@@ -107,7 +125,7 @@ impl Telling {
         match path {
             HEALTH_PATH => Some(Whole::json(200, &self.health())),
             METRICS_PATH => Some(Whole::json(200, &self.metrics(&books))),
-            PROMETHEUS_PATH => Some(Whole::new(200, "text/plain; version=0.0.4", Self::prometheus(&books))),
+            PROMETHEUS_PATH => Some(Whole::new(200, "text/plain; version=0.0.4", prometheus(&books))),
             AUDIT_PATH => Some(Whole::json(200, &self.audit(&books))),
             _ => None,
         }
@@ -124,21 +142,21 @@ impl Telling {
             "status": if self.has(Flaw::Sick) { "degraded" } else { "healthy" },
             "providers": providers,
             "routing": {"default_provider": self.providers.first(), "fallback_chain": self.providers},
-            "audit": {"enabled": true, "log_request_bodies": false, "log_response_bodies": false},
+            "audit": {"enabled": true, "log_request_bodies": false, "log_response_bodies": true},
         })
     }
 
     fn metrics(&self, books: &Books) -> Value {
-        let average = books.latency_ms.checked_div(books.requests).unwrap_or(0);
         let newest: Vec<Value> = if self.has(Flaw::NoNewest) {
             Vec::new()
         } else {
+            let listed = books.entries.len() - usize::from(self.has(Flaw::StaleNewest) && !books.entries.is_empty());
             let entry = |e: &Entry| {
                 let tokens: serde_json::Map<String, Value> =
                     TOKENS.iter().zip(e.tokens).map(|(name, n)| ((*name).to_owned(), json!(n))).collect();
                 json!({"id": e.id, "model": e.model, "provider": e.provider, "latency_ms": e.latency_ms, "tokens": tokens})
             };
-            books.entries.iter().map(entry).collect()
+            books.entries.iter().take(listed).map(entry).collect()
         };
         let tokens: serde_json::Map<String, Value> =
             TOKENS.iter().zip(books.tokens).map(|(name, n)| ((*name).to_owned(), json!(n))).collect();
@@ -148,28 +166,18 @@ impl Telling {
             "providers": books.by_provider,
             "tokens": tokens,
             "cost_usd": dollars(books.cost),
-            "average_latency_ms": average,
+            "average_latency_ms": books.average_latency_ms(),
             "newest": newest,
         })
-    }
-
-    fn prometheus(books: &Books) -> String {
-        let mut out = String::from("# TYPE gateway_requests_total counter\n");
-        for (model, n) in &books.by_model {
-            // Writing to a string cannot fail.
-            let _ = writeln!(out, "gateway_requests_total{{model=\"{model}\"}} {n}");
-        }
-        for (name, n) in TOKENS.iter().zip(books.tokens) {
-            let _ = writeln!(out, "gateway_tokens_total{{kind=\"{name}\"}} {n}");
-        }
-        let _ = writeln!(out, "gateway_cost_usd_total {}", dollars(books.cost));
-        out
     }
 
     fn audit(&self, books: &Books) -> Value {
         let written = |e: &&Entry| !self.has(Flaw::AuditForgets) || e.status < 400;
         let entry = |e: &Entry| {
-            let mut entry = json!({"id": e.id, "model": e.model, "status": e.status});
+            let mut entry = json!({"id": e.id, "model": e.model, "status": e.status, "answer": e.answer});
+            if self.has(Flaw::AuditMixes) {
+                entry["answer"] = json!(books.entries.back().map(|newest| &newest.answer));
+            }
             if self.has(Flaw::AuditSecret) {
                 entry["credential"] = json!(e.credential);
             }
@@ -181,7 +189,13 @@ impl Telling {
         json!({ "entries": entries })
     }
 
-    fn enter(&self, entry: Entry) {
+    fn enter(&self, mut entry: Entry) {
+        if self.has(Flaw::WrongProvider) {
+            entry.provider = self.providers.first().cloned().unwrap_or_default();
+        }
+        if self.has(Flaw::WrongUnit) {
+            entry.latency_ms *= 1_000_000;
+        }
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         if entry.status < 400 {
             let times = if self.has(Flaw::CountsTwice) { 2 } else { 1 };
@@ -198,13 +212,31 @@ impl Telling {
             };
             let prices = [price.input, price.output, price.cache_read, price.cache_write];
             books.cost += prices.iter().zip(entry.tokens).map(|(price, n)| price * n).sum::<u64>();
-            books.latency_ms += if self.has(Flaw::NoLatency) { 0 } else { entry.latency_ms.max(1) };
+            books.latency_ms += if self.has(Flaw::NoLatency) { 0 } else { entry.latency_ms };
         }
         if books.entries.len() == REMEMBERED {
             books.entries.pop_front();
         }
         books.entries.push_back(entry);
     }
+}
+
+/// The counters as Prometheus text.
+fn prometheus(books: &Books) -> String {
+    let mut out = String::from("# TYPE gateway_requests_total counter\n");
+    // Writing to a string cannot fail.
+    for (model, n) in &books.by_model {
+        let _ = writeln!(out, "gateway_requests_total{{model=\"{model}\"}} {n}");
+    }
+    for (provider, n) in &books.by_provider {
+        let _ = writeln!(out, "gateway_provider_requests_total{{provider=\"{provider}\"}} {n}");
+    }
+    for (name, n) in TOKENS.iter().zip(books.tokens) {
+        let _ = writeln!(out, "gateway_tokens_total{{kind=\"{name}\"}} {n}");
+    }
+    let _ = writeln!(out, "gateway_cost_usd_total {}", dollars(books.cost));
+    let _ = writeln!(out, "gateway_average_latency_ms {}", books.average_latency_ms());
+    out
 }
 
 /// Millionths of a millionth of a dollar as dollars.
@@ -262,7 +294,9 @@ impl Drop for Meter {
         if self.telling.has(Flaw::ForgetsCache) {
             self.entry.tokens[2..].fill(0);
         }
-        self.entry.latency_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let texts = answer.blocks_of("text").filter_map(|block| block["text"].as_str());
+        self.entry.answer = texts.flat_map(str::chars).take(MOST_WRITTEN).collect();
+        self.entry.latency_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
         self.telling.enter(std::mem::take(&mut self.entry));
     }
 }

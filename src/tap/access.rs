@@ -123,11 +123,12 @@ impl Access {
         Ok(credentials.upstream.as_ref().map_or(Swap::Remove, Swap::For))
     }
 
-    /// Whether a `Host` header means this tap. A client is given its address; a gateway may have been configured with a name.
+    /// Whether a `Host` header means this tap. A client is given its address; a gateway may have been configured with a name, or
+    /// with a port that leads here. What matters is that no name of a stranger comes to mean this machine.
     fn is_called(&self, host: &str, authority: &str) -> bool {
-        let port = |authority: &str| authority.rsplit_once(':').map(|(_, port)| port.to_owned());
-        let by_name = || host.starts_with("localhost:") && port(host) == port(authority);
-        host == authority || matches!(self, Self::Anyone) && by_name()
+        let (name, port) = host.rsplit_once(':').unwrap_or_default();
+        let here = || ["127.0.0.1", "localhost"].contains(&name) && port.parse::<u16>().is_ok();
+        host == authority || matches!(self, Self::Anyone) && here()
     }
 
     /// The headers as they may be recorded: a credential that is not the cell's token may be anybody's.
@@ -178,12 +179,18 @@ mod tests {
     }
 
     #[test]
-    fn only_a_gateway_may_call_its_tap_by_the_name_of_this_machine() {
+    fn only_a_gateway_may_call_its_tap_by_the_name_of_this_machine_and_by_a_port_that_leads_to_it() {
         let client =
             Access::Cell(Credentials { cell_token: cell_token().unwrap(), upstream: Some(Secret::new("sk-real")) });
-        for (host, is_tap) in
-            [("localhost:4001", true), ("localhost:4002", false), ("localhost", false), ("x:4001", false)]
-        {
+        for (host, is_tap) in [
+            ("localhost:4001", true),
+            ("localhost:4002", true),
+            ("127.0.0.1:4002", true),
+            ("localhost", false),
+            ("localhost:x", false),
+            ("127.0.0.1.evil.com:4001", false),
+            ("x:4001", false),
+        ] {
             assert_eq!(Access::Anyone.is_called(host, "127.0.0.1:4001"), is_tap, "{host}");
             assert!(!client.is_called(host, "127.0.0.1:4001"), "{host}");
         }

@@ -11,10 +11,15 @@ use crate::support::{ccsmoke, output, stderr, stdout};
 /// A `claude` that is this shell script, in a folder of its own.
 fn script(text: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("claude");
+    beside(&folder, "claude", text);
+    folder
+}
+
+/// One more program in that folder.
+fn beside(folder: &tempfile::TempDir, name: &str, text: &str) {
+    let path = folder.path().join(name);
     std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    folder
 }
 
 /// The doctor with no environment of the caller's own.
@@ -135,4 +140,100 @@ fn what_breaks_a_client_in_the_environment_is_named_and_no_value_is_shown() {
     let (report, _) =
         said(doctor(folder.path()).env("ANTHROPIC_API_KEY", "sk-hidden-1").env("ANTHROPIC_AUTH_TOKEN", "sk-hidden-2"));
     assert!(problems(&report).contains("both set"), "{}", problems(&report));
+}
+
+/// What a way says of itself.
+fn way<'a>(report: &'a Value, id: &str) -> &'a Value {
+    report["ways"].as_array().unwrap().iter().find(|way| way["id"] == id).unwrap()
+}
+
+#[test]
+fn a_prefix_with_an_environment_or_a_session_of_its_own_leads_to_a_client_that_works() {
+    let text = format!(
+        "[ \"$1\" = --version ] || [ -n \"$ANTHROPIC_BASE_URL\" ] || exit 3\n[ -z \"$OUTSIDE\" ] || exit 4\n{GOOD}"
+    );
+    let folder = script(&text);
+    for (via, outcomes) in
+        [("env -i PATH=/usr/bin:/bin", "works"), ("setsid --wait", "fails"), ("setsid --wait env -u OUTSIDE", "works")]
+    {
+        let (report, _) = said(doctor(folder.path()).env("OUTSIDE", "1").args(["--via", via]));
+        let seen = ["via-version", "via", "via-terminal"].map(|id| outcome(&report, id));
+        assert_eq!(seen, [outcomes; 3], "{via}: {report:#}");
+    }
+}
+
+/// Does as `docker exec` does: a terminal inside only with `-t`, which is refused where there is none outside.
+const DOCKER: &str = r#"[ "$1" = exec ] || exit 125
+shift
+case "$1" in
+    -it) shift; [ -t 0 ] || { echo "the input device is not a TTY" >&2; exit 1; }; shift; exec "$@";;
+    *) shift; "$@" < /dev/null 2>&1 | cat;;
+esac"#;
+
+#[test]
+fn a_container_is_asked_for_a_terminal_exactly_where_there_is_one() {
+    let folder = script(&format!("[ -t 1 ] || {{ echo 'stdin is not a terminal' >&2; exit 1; }}\n{GOOD}"));
+    beside(&folder, "docker", DOCKER);
+    for via in ["docker exec box", "docker exec -it box"] {
+        let (report, _) = said(doctor(folder.path()).args(["--via", via]));
+        assert_eq!(
+            (outcome(&report, "via"), outcome(&report, "via-terminal")),
+            ("fails", "works"),
+            "{via}: {report:#}"
+        );
+        let reason = way(&report, "via")["reason"].as_str().unwrap();
+        assert!(reason.contains("it wants a terminal: stdin is not a terminal"), "{via}: {reason}");
+    }
+    let folder = script(GOOD);
+    beside(&folder, "docker", DOCKER);
+    let (report, code) = said(doctor(folder.path()).args(["--via", "docker exec -t box"]));
+    let seen = ["via-version", "via", "via-terminal"].map(|id| outcome(&report, id));
+    assert_eq!((code, seen), (0, ["works"; 3]), "{report:#}");
+}
+
+#[test]
+fn a_client_that_is_only_behind_the_prefix_is_started_there() {
+    let empty = tempfile::tempdir().unwrap();
+    let inside = script(GOOD);
+    let via = format!("env PATH={}:/usr/bin:/bin", inside.path().display());
+    let (report, _) = said(doctor(empty.path()).args(["--via", &via]));
+    assert_eq!(outcome(&report, "via"), "works", "{report:#}");
+    assert!(problems(&report).contains("outside of --via"), "{}", problems(&report));
+
+    let (report, _) = said(doctor(empty.path()).args(["--via", "env PATH=/nowhere"]));
+    let reason = way(&report, "via")["reason"].as_str().unwrap();
+    assert!(reason.contains("the program was not found there"), "{reason}");
+}
+
+#[test]
+fn a_client_is_examined_against_a_target_and_told_of_as_text() {
+    let folder = script(GOOD);
+    let config = folder.path().join("ccsmoke.toml");
+    let own = env!("CARGO_BIN_EXE_ccsmoke");
+    let target = |name: &str, program: &str| {
+        format!(
+            "[[target]]\nname = \"{name}\"\nupstream = \"anthropic\"\nstart = [\"{program}\", \"gateway\", \"--port\", \"{{port}}\", \"--upstream\", \"{{upstream}}\"]\nready = \"/_ccsmoke/ready\"\n"
+        )
+    };
+    std::fs::write(&config, target("mine", own) + &target("gone", "/nowhere/gateway")).unwrap();
+    let against = |name: &str| {
+        let mut command = ccsmoke();
+        command.env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()));
+        output(command.args(["doctor", "--timeout", "5", "--config"]).arg(&config).args(["--target", name]))
+    };
+    let out = against("mine");
+    let text = stdout(&out);
+    assert_eq!(out.status.code(), Some(0), "{text}{}", stderr(&out));
+    for words in [
+        "version 2.1.329, tested",
+        "against  mine",
+        "-p over pipes, standard input closed     ✓ works",
+        "the client works",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let out = against("gone");
+    assert!(out.status.code() == Some(3) && stderr(&out).contains("/nowhere/gateway"), "{}", stderr(&out));
+    let out = against("other");
+    assert!(out.status.code() == Some(2) && stderr(&out).contains("there is no target \"other\""), "{}", stderr(&out));
 }

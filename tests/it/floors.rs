@@ -44,6 +44,7 @@ const FLOORS: [(&str, &[&str]); 5] = [
         "drive",
         &[
             "client",
+            "door",
             "fault",
             "gateway",
             "launch",
@@ -53,6 +54,7 @@ const FLOORS: [(&str, &[&str]); 5] = [
             "reference",
             "secret",
             "send",
+            "serve",
             "tap",
             "target",
             "workspace",

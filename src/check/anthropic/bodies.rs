@@ -10,8 +10,13 @@ use super::super::caller::Leave;
 use crate::compare::Kind;
 use crate::exchange::End;
 
-/// The largest request that the API takes, in bytes.
-const LIMIT: usize = 32 << 20;
+/// How far from the limit a request is that is taken or refused for its size, at least, in bytes.
+const ASIDE: usize = 1 << 20;
+
+/// Bytes in the words of a person.
+fn megabytes(bytes: usize) -> String {
+    format!("{} MB", bytes >> 20)
+}
 
 /// How many streams run side by side.
 const PARALLEL: usize = 8;
@@ -45,19 +50,22 @@ pub(in crate::check) async fn large(bench: &Bench) -> Step<Found> {
 
 pub(in crate::check) async fn largest(bench: &Bench) -> Step<Found> {
     bench.needs_script()?;
-    let post = bench.post("plain")?.stream(true).edit(grown(LIMIT - (1 << 20))).about("31 MB");
+    let bytes = bench.rig.bounds.largest_body - ASIDE;
+    let post = bench.post("plain")?.stream(true).edit(grown(bytes)).about(megabytes(bytes));
     let asked = post.deadline(bench.rig.slow_deadline).send().await?;
     asked.answer()?;
-    Ok(Found::passed("a request of 31 MB is answered"))
+    Ok(Found::passed(format!("a request of {} is answered", megabytes(bytes))))
 }
 
 pub(in crate::check) async fn too_large(bench: &Bench) -> Step<Found> {
-    let post = bench.post("plain")?.stream(true).edit(grown(LIMIT + (1 << 20))).about("33 MB");
+    let bytes = bench.rig.bounds.largest_body + ASIDE;
+    let size = megabytes(bytes);
+    let post = bench.post("plain")?.stream(true).edit(grown(bytes)).about(size.as_str());
     let asked = post.deadline(bench.rig.slow_deadline).send().await?;
     match asked.status() {
-        Some(413) if asked.call().has_error_envelope() => Ok(Found::passed("33 MB are refused with 413")),
+        Some(413) if asked.call().has_error_envelope() => Ok(Found::passed(format!("{size} are refused with 413"))),
         Some(413) => Err(Found::failed(format!("413 without Anthropic's envelope: {}", asked.what_came()))),
-        Some(200) => Ok(Found::passed("33 MB are answered: more than the API takes")),
+        Some(200) => Ok(Found::passed(format!("{size} are answered: more than the API takes"))),
         _ => Err(Found::failed(asked.what_came())),
     }
 }

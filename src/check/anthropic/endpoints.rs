@@ -124,8 +124,7 @@ pub(in crate::check) async fn discovery(bench: &Bench) -> Step<Found> {
             return Ok(Found::not_applicable(format!("not offered: {}", asked.what_came())));
         }
         asked.has_status(|status| status == 200)?;
-        let took =
-            Duration::from_micros(asked.came.exchange.ended_us.saturating_sub(asked.came.exchange.request.head_us));
+        let took = asked.took();
         if took > DISCOVERY {
             return Err(Found::failed(format!("{:.1} s, and the client gives up after 3 s", took.as_secs_f64())));
         }
@@ -171,10 +170,19 @@ async fn refused(bench: &Bench, shown: Shown, told: &str) -> Step<Found> {
         }
     }
     if asked.status() == Some(200) {
-        return Err(Found::failed("whoever reaches this gateway uses its provider's key"));
+        let words = "it is open: whoever reaches it uses its provider's key";
+        return if bench.rig.is_keyed {
+            Err(Found::failed(words))
+        } else {
+            Ok(Found::not_applicable(format!("{words} (no credential was set up for it)")))
+        };
     }
-    asked.has_status(|status| matches!(status, 401 | 403))?;
+    asked.has_status(|status| status == 401)?;
     asked.has_envelope()?;
+    let kind = asked.json()["error"]["type"].as_str().unwrap_or_default().to_owned();
+    if kind != "authentication_error" {
+        return Err(Found::failed(format!("the error's type is {kind:?}, not \"authentication_error\"")));
+    }
     Ok(Found::passed(asked.what_came()))
 }
 
@@ -187,7 +195,7 @@ pub(in crate::check) async fn no_key(bench: &Bench) -> Step<Found> {
 }
 
 /// The credentials among headers.
-fn credentials(headers: &[Header]) -> Vec<&str> {
+pub(in crate::check) fn credentials(headers: &[Header]) -> Vec<&str> {
     let value = |h: &&Header| ["authorization", "x-api-key"].iter().any(|name| h.name.eq_ignore_ascii_case(name));
     headers.iter().filter(value).map(|h| h.value.rsplit(' ').next().unwrap_or_default()).collect()
 }

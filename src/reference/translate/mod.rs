@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::Alteration;
 use super::flow::{Connection, Filter, Flow};
 use super::message::{Head, Inbound, Whole, set_length, strip_hop_by_hop};
-use super::server::{outbound, whole};
+use super::server::{finish, outbound, whole};
 use super::upstream;
 use crate::decode::decoded;
 use crate::exchange::Header;
@@ -24,6 +24,9 @@ use crate::tap::Upstream;
 
 /// Where Chat Completions are asked for.
 const CHAT: &str = "/v1/chat/completions";
+
+/// Where models are told of.
+const MODELS: &str = "/v1/models";
 
 /// Headers of an answer that mean the same in both APIs.
 const KEPT: [&str; 3] = ["retry-after", "x-should-retry", "cache-control"];
@@ -112,7 +115,10 @@ async fn other(upstream: &Upstream, inbound: &Inbound, alteration: &dyn Alterati
     let mut request = outbound(inbound);
     *request.headers_mut() = headers_up(&inbound.head.headers);
     set_length(request.headers_mut(), inbound.body.len());
-    let (answer, _connection) = upstream::send(upstream, request, false).await?;
+    let (answer, connection) = upstream::send(upstream, request, false).await?;
+    if !inbound.head.uri.path().starts_with(MODELS) {
+        return finish(answer, connection, inbound, alteration).await;
+    }
     let (mut head, body) = answer.into_parts();
     strip_hop_by_hop(&mut head.headers);
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
