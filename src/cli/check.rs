@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
-use super::run::{cancel_on_signal, named};
+use super::run::named;
+use super::runtime::{cancel_on_signal, in_runtime};
 use super::{Exit, Failure, all, to_stderr, to_stdout};
 use crate::check::{CheckReport, Choice, Face, Level, Rig, Verdict, junit, markdown, run, table, text};
 use crate::config::{Checks, Config, Profiles};
@@ -101,14 +102,7 @@ pub(super) fn main(args: &CheckArgs, world: &World) -> Result<Exit, Failure> {
     if args.list {
         return list();
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(world.cores.clamp(1, 4))
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::nothing(format!("no runtime could be started: {e}")))?;
-    let done = runtime.block_on(check(args, world));
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    done
+    in_runtime(check(args, world), world)
 }
 
 fn list() -> Result<Exit, Failure> {

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use super::check::target_stand;
-use super::run::cancel_on_signal;
+use super::runtime::{cancel_on_signal, in_runtime};
 use super::{Exit, Failure, to_stdout};
 use crate::doctor::{DoctorReport, Examination, text};
 use crate::model::asked_or_default;
@@ -52,14 +52,7 @@ enum Output {
 
 /// Runs `ccsmoke doctor`.
 pub(super) fn main(args: &DoctorArgs, world: &World) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(world.cores.clamp(1, 4))
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::nothing(format!("no runtime could be started: {e}")))?;
-    let done = runtime.block_on(examine(args, world));
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    done
+    in_runtime(examine(args, world), world)
 }
 
 async fn examine(args: &DoctorArgs, world: &World) -> Result<Exit, Failure> {

@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what the exit codes mean.
 
 pub mod baseline;
+mod cells;
 pub mod check;
 pub mod doctor;
 pub mod gateway;
@@ -14,6 +15,7 @@ pub mod replay;
 pub mod report;
 pub mod results;
 pub mod run;
+mod runtime;
 pub mod selftest;
 
 use std::borrow::Cow;

@@ -95,6 +95,13 @@ pub struct HostFacts {
     pub cores: usize,
 }
 
+impl HostFacts {
+    /// The machine that this program was built for, with so many cores.
+    pub fn here(cores: usize) -> Self {
+        Self { os: std::env::consts::OS.to_owned(), arch: std::env::consts::ARCH.to_owned(), cores }
+    }
+}
+
 /// What became of one cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OutcomeRow {
