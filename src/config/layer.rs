@@ -18,7 +18,7 @@ use crate::placeholder;
 use crate::probe::RESERVED_ENV;
 
 /// What is wrong, and where in the file's text.
-type Fault = (Range<usize>, String);
+pub(super) type Fault = (Range<usize>, String);
 
 /// What may stand in a gateway's arguments, environment, files and folder.
 const START_WORDS: [&str; 9] =
