@@ -6,6 +6,8 @@ use ccsmoke::probe::Probe;
 use ccsmoke::probes::ProbeSet;
 use proptest::prelude::*;
 
+use crate::support::mistakes;
+
 const GOOD: &str = r#"title = "A probe"
 kind = "BASIC"
 capabilities = ["tool_use"]
@@ -103,14 +105,7 @@ fn every_mistake_is_shown_at_its_place() {
             "name = \"answer\"\nwire = { silence = { at = \"middle\", ms = 1 } }",
         ),
     ];
-    let shown: Vec<String> = wrong
-        .iter()
-        .map(|(what, from, to)| {
-            assert!(GOOD.contains(from), "{what}");
-            format!("--- {what}\n{}\n", error(&GOOD.replacen(from, to, 1)))
-        })
-        .collect();
-    insta::assert_snapshot!(shown.join("\n"));
+    insta::assert_snapshot!(mistakes(GOOD, &wrong, error));
 }
 
 #[test]

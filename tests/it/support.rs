@@ -16,6 +16,15 @@ pub(crate) fn ccsmoke() -> Command {
     command
 }
 
+/// What is said of each of these mistakes, for a snapshot: what it is, and what in a good file is replaced by what.
+pub(crate) fn mistakes(good: &str, wrong: &[(&str, &str, &str)], error: impl Fn(&str) -> String) -> String {
+    let shown = wrong.iter().map(|(what, from, to)| {
+        assert!(good.contains(from), "{what}: {from:?} is not in the file");
+        format!("--- {what}\n{}\n", error(&good.replacen(from, to, 1)))
+    });
+    shown.collect::<Vec<_>>().join("\n")
+}
+
 /// Runs it, and gives what it printed.
 pub(crate) fn output(command: &mut Command) -> Output {
     command.output().unwrap()
