@@ -3,8 +3,6 @@
 
 use std::ops::Range;
 
-use serde_json::Value;
-
 /// Every placeholder of a text, as the byte range of `{word}`.
 fn places(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut from = 0;
@@ -52,16 +50,6 @@ pub fn fill(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
     }
     out.push_str(&text[from..]);
     out
-}
-
-/// Fills in every text of a JSON value; names of fields stay.
-pub fn fill_json(value: &mut Value, fill: &impl Fn(&str) -> String) {
-    match value {
-        Value::String(text) => *text = fill(text),
-        Value::Array(items) => items.iter_mut().for_each(|v| fill_json(v, fill)),
-        Value::Object(fields) => fields.values_mut().for_each(|v| fill_json(v, fill)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use crate::launch::with_filler;
-use crate::placeholder;
 use crate::probe::{Credential, EndAt, Send, Vars};
 
 /// What has to stand in a stream for its first text to have come.
@@ -74,7 +73,7 @@ fn request(
     let body = send.body.as_ref().map(|body| {
         // The probe was checked when it was read.
         let mut value: Value = serde_json::from_str(body.get_ref()).unwrap_or_default();
-        placeholder::fill_json(&mut value, &|text| with_filler(&fill(text)));
+        fill_texts(&mut value, &|text| with_filler(&fill(text)));
         value.to_string()
     });
     let mut request = hyper::Request::builder().method(send.method.as_str()).uri(fill(send.path.get_ref()));
@@ -103,4 +102,14 @@ fn request(
         }
     }
     request.body(Full::new(Bytes::from(body.unwrap_or_default())))
+}
+
+/// Fills in the placeholders of every text within.
+fn fill_texts(value: &mut Value, fill: &impl Fn(&str) -> String) {
+    match value {
+        Value::String(text) => *text = fill(text),
+        Value::Array(items) => items.iter_mut().for_each(|v| fill_texts(v, fill)),
+        Value::Object(fields) => fields.values_mut().for_each(|v| fill_texts(v, fill)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::issued::Issued;
 use crate::evidence::Face;
-use crate::placeholder;
 use crate::probe::{self, ToolUseBlock, Turn, TurnUsage};
 
 /// One answer, ready to be sent in either form.
@@ -88,7 +87,7 @@ impl Answer {
                 Block::Native(json!({"type": "redacted_thinking", "data": data}))
             }),
             probe::Block::Verbatim(text) => serde_json::from_str(text).ok().filter(|_| native).map(|mut value| {
-                placeholder::fill_json(&mut value, &fill);
+                fill_texts(&mut value, &fill);
                 Block::Native(value)
             }),
             probe::Block::Text(pieces) => Some(Block::Text(all(pieces))),
@@ -318,6 +317,16 @@ impl Event<'_> {
 /// JSON text; what we serialise has text keys only, so it cannot fail.
 pub(super) fn json_bytes(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).unwrap_or_default().into()
+}
+
+/// Fills in the placeholders of every text within.
+fn fill_texts(value: &mut Value, fill: &impl Fn(&str) -> String) {
+    match value {
+        Value::String(text) => *text = fill(text),
+        Value::Array(items) => items.iter_mut().for_each(|v| fill_texts(v, fill)),
+        Value::Object(fields) => fields.values_mut().for_each(|v| fill_texts(v, fill)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// A scripted argument as JSON, with the placeholders of its texts filled in.
