@@ -10,6 +10,7 @@ use super::Failure;
 use super::progress::Progress;
 use crate::cell::{CellPlan, Rig};
 use crate::client::{self, Client, ClientError, Surroundings};
+use crate::near::did_you_mean;
 use crate::probe::Probe;
 use crate::probes::{ProbeSet, sha256};
 use crate::redact::Redactor;
@@ -24,12 +25,13 @@ pub(super) fn chosen(set: &ProbeSet, asked: &[String]) -> Result<Vec<Arc<Probe>>
     if asked.is_empty() {
         return Ok(set.probes.iter().cloned().map(Arc::new).collect());
     }
-    let known = || set.probes.iter().map(|p| p.id.as_str()).collect::<Vec<_>>().join(", ");
+    let unknown = |name: &str| {
+        let hint = did_you_mean(name, set.probes.iter().map(|p| p.id.as_str()));
+        Failure::usage(format!("there is no probe {name:?}; {hint}`ccsmoke probes` lists all"))
+    };
     let mut probes: Vec<Arc<Probe>> = Vec::new();
     for name in asked {
-        let probe = set
-            .get(name)
-            .ok_or_else(|| Failure::usage(format!("there is no probe {name:?}; there are {}", known())))?;
+        let probe = set.get(name).ok_or_else(|| unknown(name))?;
         if !probes.iter().any(|p| p.id == probe.id) {
             probes.push(Arc::new(probe.clone()));
         }

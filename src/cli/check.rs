@@ -8,19 +8,28 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
-use super::run::named;
+use super::run::{named, no_config, no_target};
 use super::runtime::{cancel_on_signal, in_runtime};
 use super::{Exit, Failure, all, to_stderr, to_stdout};
 use crate::check::{CheckReport, Choice, Face, Level, Rig, Verdict, junit, markdown, run, table, text};
 use crate::config::{Checks, Config, Profiles};
 use crate::evidence::{TargetFacts, TargetKind};
 use crate::model::{DEFAULT_MODEL, Model, asked_or_default};
+use crate::near::did_you_mean;
 use crate::redact::Redactor;
 use crate::secret::Secret;
 use crate::stand::{Common, Entry, SCRIPTED, Stand};
 use crate::tap::Upstream;
 use crate::target::base_url;
 use crate::world::World;
+
+/// What the exit codes of a check mean.
+pub(super) const EXIT_CODES: &str = "Exit codes:
+  0    no check failed
+  1    a check failed
+  2    the command line, a file or a port cannot be used as asked
+  3    nothing could be judged
+  130  interrupted; what was checked is told of";
 
 /// Arguments of `ccsmoke check`.
 #[derive(Debug, Args)]
@@ -78,7 +87,7 @@ pub struct CheckArgs {
 enum FaceArg {
     /// Anthropic Messages.
     Anthropic,
-    /// `OpenAI` Chat Completions.
+    /// OpenAI Chat Completions.
     Openai,
     /// Whatever is served.
     Auto,
@@ -91,7 +100,7 @@ enum Output {
     Text,
     /// The report as JSON
     Json,
-    /// `JUnit` XML
+    /// JUnit XML
     Junit,
     /// A table in Markdown
     Markdown,
@@ -129,7 +138,8 @@ async fn check(args: &CheckArgs, world: &World) -> Result<Exit, Failure> {
         },
     };
     if let Some(unknown) = choice.unknown() {
-        return Err(Failure::usage(format!("there is no check {unknown:?}; `ccsmoke check --list` names all")));
+        let hint = did_you_mean(unknown, table::CHECKS.iter().map(|check| check.id));
+        return Err(Failure::usage(format!("there is no check {unknown:?}; {hint}`ccsmoke check --list` names all")));
     }
     if choice.checks().is_empty() {
         return Err(Failure::usage("no check is left: --only, --skip, --level and --face leave none"));
@@ -213,13 +223,11 @@ pub(super) fn target_stand(name: &str, config: Option<&Path>, world: &World) -> 
     }
     let built_in = Profiles::built_in().map_err(|errors| Failure::usage(all(&errors)))?;
     let config = config.map(Path::to_owned).or_else(|| Config::find_upwards(&world.folder));
-    let config =
-        config.ok_or_else(|| Failure::usage(format!("--target {name}: there is no ccsmoke.toml here or above")))?;
+    let config = config.ok_or_else(|| no_config(name))?;
     let config = Config::read(&config, &built_in).map_err(Failure::usage)?;
-    let known = config.targets.iter().map(|t| t.name.clone()).collect::<Vec<_>>().join(", ");
+    let unknown = no_target(name, config.targets.iter().map(|t| t.name.as_str()).chain([SCRIPTED]));
     let profile = config.targets.into_iter().find(|target| target.name == name);
-    let unknown = || Failure::usage(format!("there is no target {name:?}; there are {known}, {SCRIPTED}"));
-    Ok(Stand::profile(profile.ok_or_else(unknown)?))
+    Ok(Stand::profile(profile.ok_or(unknown)?))
 }
 
 async fn subject(args: &CheckArgs, world: &World, stand: Option<&Stand>, common: &Common) -> Result<Subject, Failure> {

@@ -15,6 +15,14 @@ use crate::redact::Redactor;
 use crate::stand::{Common, SCRIPTED};
 use crate::world::World;
 
+/// What the exit codes of an examination mean.
+pub(super) const EXIT_CODES: &str = "Exit codes:
+  0    a text answer came back in the plain way: -p over pipes, with standard input closed
+  1    none did
+  2    the command line, a file or a port cannot be used as asked
+  3    nothing could be judged
+  130  interrupted; what was seen is told of";
+
 /// Arguments of `ccsmoke doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {

@@ -18,6 +18,7 @@ use crate::cell::{CellPlan, Rig};
 use crate::client::Client;
 use crate::config::{self, Behind, Config, Profile, Profiles};
 use crate::model::asked_or_default;
+use crate::near::did_you_mean;
 use crate::probe::Probe;
 use crate::report::HostFacts;
 use crate::report::plan::Shard;
@@ -253,8 +254,8 @@ fn stands(args: &RunArgs, world: &World) -> Result<(Vec<Arc<Stand>>, config::Lim
     }
     let known = stands.iter().map(|s| s.name.clone()).collect::<Vec<_>>();
     if let Some(unknown) = args.targets.iter().find(|t| !known.contains(t)) {
-        let message = format!("there is no target {unknown:?}; there are {}, {SCRIPTED}", known.join(", "));
-        return Err(Failure::usage(message));
+        let others = known.iter().map(String::as_str).filter(|name| *name != SCRIPTED);
+        return Err(no_target(unknown, others.chain([SCRIPTED])));
     }
     stands.retain(|s| args.targets.is_empty() || args.targets.contains(&s.name));
     Ok((stands.into_iter().map(Arc::new).collect(), limits))
@@ -287,15 +288,29 @@ fn typed(args: &RunArgs, url: &str) -> Result<Profile, Failure> {
     Ok(profile)
 }
 
+/// What to say to a target where no file names any.
+pub(super) fn no_config(name: &str) -> Failure {
+    let message = "there is no ccsmoke.toml here or above; `ccsmoke init` writes one, --config names one elsewhere";
+    Failure::usage(format!("--target {name}: {message}"))
+}
+
+/// What to say to a name that no target has.
+pub(super) fn no_target<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Failure {
+    let known: Vec<&str> = known.collect();
+    let hint = did_you_mean(name, known.iter().copied());
+    Failure::usage(format!("there is no target {name:?}; {hint}there are {}", known.join(", ")))
+}
+
 /// The gateway of that name: a built-in profile, or a file.
 pub(super) fn named(gateway: &str, built_in: &Profiles) -> Result<Profile, Failure> {
     match built_in.get(gateway) {
         Some(profile) => Ok(profile.clone()),
         None if Path::new(gateway).is_file() => Profile::read(Path::new(gateway), built_in).map_err(Failure::usage),
         None => {
+            let hint = did_you_mean(gateway, built_in.names());
             let names = built_in.names().collect::<Vec<_>>().join(", ");
             Err(Failure::usage(format!(
-                "--gateway {gateway}: there is no such file, and no built-in profile of that name; there are {names}"
+                "--gateway {gateway}: there is no such file, and no built-in profile of that name; {hint}there are {names}"
             )))
         }
     }

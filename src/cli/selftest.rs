@@ -37,6 +37,14 @@ const TIMEOUT: Duration = Duration::from_secs(45);
 /// Requests after which a cell is stopped as a runaway.
 const MAX_REQUESTS: u32 = 25;
 
+/// What the exit codes of a selftest mean.
+pub(super) const EXIT_CODES: &str = "Exit codes:
+  0    every defect was found, and nothing else was accused of anything
+  1    a defect was missed, or somebody was accused who did nothing
+  2    the command line, a file, a folder or a port cannot be used as asked
+  3    no client could be had
+  130  interrupted; the matrix holds what was done";
+
 /// Arguments of `ccsmoke selftest`.
 #[derive(Debug, Args)]
 pub struct SelftestArgs {
