@@ -594,7 +594,7 @@ pub static RULES: &[Rule] = &[
         severity: Degraded,
         what: "Input, cache and output tokens at the answer's start and end (G17).",
         why: "Cost, context meter and automatic compaction go wrong.",
-        advice: "Pass usage on whole; ask `OpenAI` faces for it with `stream_options.include_usage`.",
+        advice: "Pass usage on whole; ask OpenAI faces for it with `stream_options.include_usage`.",
         check: both_sides::usage_changed,
     },
     Rule {

@@ -1,6 +1,6 @@
 //! The table of refusals: fields and the betas that they come with.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
 
