@@ -1,6 +1,7 @@
 //! The matrix report: the one JSON value that every other output is made from.
 //!
-//! The fields of `spec/matrix.md` section 7 stay as they are; more may be added, and readers ignore what they do not know.
+//! Its form is published as `docs/matrix-report.schema.json`: fields stay as they are; more may be added, and readers ignore what
+//! they do not know.
 
 pub mod cause;
 pub mod detection;

@@ -6,7 +6,7 @@ use ccsmoke::probe::Probe;
 use ccsmoke::probes::ProbeSet;
 use proptest::prelude::*;
 
-use crate::support::mistakes;
+use crate::support::{assert_placed, mistakes, splintered};
 
 const GOOD: &str = r#"title = "A probe"
 kind = "BASIC"
@@ -198,15 +198,9 @@ proptest! {
         len in 0_usize..30,
         splinter in "[\\[\\]{}=\",.\\n a-z0-9é]{0,6}",
     ) {
-        let mut text = String::from_utf8_lossy(&GOOD.as_bytes()[..at]).into_owned();
-        text.push_str(&splinter);
-        text.push_str(&String::from_utf8_lossy(&GOOD.as_bytes()[(at + len).min(GOOD.len())..]));
+        let text = splintered(GOOD, at..at + len, &splinter);
         if let Err(e) = Probe::parse(Path::new("probes/mine.toml"), &text) {
-            if let Some(place) = &e.place {
-                prop_assert!(place.line >= 1 && place.column >= 1 && place.width >= 1);
-                prop_assert!(place.line <= text.lines().count() + 1);
-            }
-            prop_assert!(e.to_string().starts_with("probes/mine.toml"));
+            assert_placed(&e, "probes/mine.toml", &text);
         }
     }
 }

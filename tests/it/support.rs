@@ -2,10 +2,12 @@
 
 pub(crate) mod reports;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use ccsmoke::file_error::FileError;
 use serde_json::Value;
 use tokio_rustls::{TlsAcceptor, rustls};
 
@@ -23,6 +25,22 @@ pub(crate) fn mistakes(good: &str, wrong: &[(&str, &str, &str)], error: impl Fn(
         format!("--- {what}\n{}\n", error(&good.replacen(from, to, 1)))
     });
     shown.collect::<Vec<_>>().join("\n")
+}
+
+/// A good file with a splinter in place of some bytes, which need not be whole characters nor all be there.
+pub(crate) fn splintered(good: &str, hole: Range<usize>, splinter: &str) -> String {
+    let bytes = good.as_bytes();
+    let (before, after) = (&bytes[..hole.start], &bytes[hole.end.min(bytes.len())..]);
+    [&String::from_utf8_lossy(before), splinter, &String::from_utf8_lossy(after)].concat()
+}
+
+/// Fails unless an error names its file, and a place that this text has.
+pub(crate) fn assert_placed(error: &FileError, file: &str, text: &str) {
+    assert!(error.to_string().starts_with(file), "{error}");
+    if let Some(place) = &error.place {
+        assert!(place.line >= 1 && place.column >= 1 && place.width >= 1, "{error}");
+        assert!(place.line <= text.lines().count() + 1, "{error}");
+    }
 }
 
 /// Runs it, and gives what it printed.
