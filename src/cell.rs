@@ -112,9 +112,24 @@ pub struct Rig {
     /// Limits of every cell.
     pub limits: Limits,
     /// Places for clients that are starting.
-    pub starts: Arc<Semaphore>,
+    starts: Arc<Semaphore>,
     /// Controls, by probe and client version; each is run once.
-    pub controls: Mutex<HashMap<ControlKey, Arc<OnceCell<Control>>>>,
+    controls: Mutex<HashMap<ControlKey, Arc<OnceCell<Control>>>>,
+}
+
+impl Rig {
+    /// Nothing is started and no control is run yet. As many clients may be starting at once as there are cores.
+    pub fn new(
+        common: Common,
+        embedded: Arc<Stand>,
+        rules: TextRules,
+        redactor: Redactor,
+        files: RunFiles,
+        limits: Limits,
+    ) -> Self {
+        let starts = Arc::new(Semaphore::new(common.world.cores));
+        Self { common, embedded, rules, redactor, files, limits, starts, controls: Mutex::default() }
+    }
 }
 
 /// One attempt at a cell.

@@ -24,3 +24,70 @@ pub fn acquit(mut verdict: Verdict, control: &Verdict) -> Verdict {
     }
     verdict
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::Finding;
+    use crate::text_evidence::TokenEvidence;
+    use crate::verdict::{Classification, Outcome, TextVerdict, Usage};
+
+    fn verdict(classification: Classification, findings: &[(&str, Severity, Suspect)]) -> Verdict {
+        let outcome = if classification == Classification::Passed { Outcome::Passed } else { Outcome::Failed };
+        let finding = |(code, severity, suspect): &(&str, Severity, Suspect)| Finding {
+            code: (*code).to_owned(),
+            severity: *severity,
+            suspect: *suspect,
+            message: "seen".to_owned(),
+            cites: Vec::new(),
+        };
+        Verdict {
+            outcome,
+            classification,
+            findings: findings.iter().map(finding).collect(),
+            request_count: 0,
+            token_evidence: TokenEvidence::default(),
+            text_verdict: TextVerdict { outcome, classification, rule: "none".to_owned() },
+            usage: Usage::default(),
+            cost_usd: None,
+        }
+    }
+
+    /// Who is suspected of each finding, the class, and what the first finding says.
+    fn left(verdict: &Verdict) -> (Vec<Suspect>, Classification, &str) {
+        let suspects = verdict.findings.iter().map(|f| f.suspect).collect();
+        (suspects, verdict.classification, &verdict.findings[0].message)
+    }
+
+    #[test]
+    fn what_the_control_shows_as_well_is_not_the_gateways() {
+        let cell = verdict(Classification::ProductFailure, &[("answer-wrong", Severity::Broken, Suspect::Gateway)]);
+        let control = verdict(Classification::HarnessBug, &[("answer-wrong", Severity::Broken, Suspect::Provider)]);
+        let (suspects, class, message) =
+            (vec![Suspect::Provider], Classification::HarnessBug, "seen (so it is without the gateway)");
+        assert_eq!(left(&acquit(cell, &control)), (suspects, class, message));
+    }
+
+    #[test]
+    fn what_only_the_gateways_cell_shows_stays_with_the_gateway_and_decides() {
+        let own = ("stream-buffered", Severity::Degraded, Suspect::Gateway);
+        let shared = ("answer-wrong", Severity::Broken, Suspect::Gateway);
+        let cell = || verdict(Classification::ProductFailure, &[own, shared]);
+        let broken = verdict(Classification::HarnessBug, &[("answer-wrong", Severity::Broken, Suspect::Provider)]);
+        let (suspects, class) = (vec![Suspect::Gateway, Suspect::Provider], Classification::ProductFailure);
+        assert_eq!(left(&acquit(cell(), &broken)), (suspects, class, "seen"));
+
+        let passed = verdict(Classification::Passed, &[]);
+        assert_eq!(acquit(cell(), &passed), cell());
+        // A note is no failure, on either side.
+        let noted = verdict(Classification::Passed, &[("answer-wrong", Severity::Note, Suspect::Provider)]);
+        assert_eq!(acquit(cell(), &noted), cell());
+    }
+
+    #[test]
+    fn a_control_that_fails_in_another_way_takes_no_blame_from_the_gateway() {
+        let cell = || verdict(Classification::ProductFailure, &[("answer-wrong", Severity::Broken, Suspect::Gateway)]);
+        let control = verdict(Classification::HarnessBug, &[("client-failed", Severity::Broken, Suspect::Client)]);
+        assert_eq!(acquit(cell(), &control), cell());
+    }
+}

@@ -118,7 +118,7 @@ pub enum TargetKind {
     Embedded,
     /// A gateway with the Anthropic face of the scripted provider behind it.
     Gateway,
-    /// A gateway with the `OpenAI` face of the scripted provider behind it.
+    /// A gateway with the OpenAI face of the scripted provider behind it.
     Translator,
     /// A gateway, or a provider's own API, with something behind it that we did not see.
     Live,

@@ -5,6 +5,8 @@ use std::io::Read as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::near::did_you_mean;
+
 /// A mistake in a file, with its exact place where there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileError {
@@ -50,8 +52,8 @@ impl FileError {
     /// A mistake that the TOML reader found.
     pub fn toml(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         match error.span() {
-            Some(span) => Self::at(path, text, span, error.message()),
-            None => Self::whole(path, error.message()),
+            Some(span) => Self::at(path, text, span, in_words(error.message())),
+            None => Self::whole(path, in_words(error.message())),
         }
     }
 
@@ -73,6 +75,30 @@ impl FileError {
             Self::whole(path, format!("is not UTF-8 (line {line})"))
         })
     }
+}
+
+/// What a person who never saw Rust has to do with serde's types.
+const TYPES: [(&str, &str); 7] = [
+    ("u16", "a whole number"),
+    ("u32", "a whole number"),
+    ("u64", "a whole number"),
+    ("usize", "a whole number"),
+    ("f64", "a number"),
+    ("a sequence", "a list"),
+    ("a map", "a table"),
+];
+
+/// The TOML reader's message with the name that a misspelt one may mean in front of all that are known, and with types by
+/// their names in TOML.
+fn in_words(message: &str) -> String {
+    let Some((what, expected)) = message.split_once(", expected ") else { return message.to_owned() };
+    if what.starts_with("unknown ") {
+        let mut names = message.split('`').skip(1).step_by(2);
+        let hint = names.next().map(|typed| did_you_mean(typed, names)).filter(|hint| !hint.is_empty());
+        return hint.map_or_else(|| message.to_owned(), |hint| format!("{what}; {hint}expected {expected}"));
+    }
+    let plain = TYPES.iter().find(|(rust, _)| *rust == expected).map_or(expected, |(_, plain)| *plain);
+    format!("{what}, expected {plain}")
 }
 
 /// Line and column (in characters), both from 1, of a byte offset.

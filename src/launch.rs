@@ -1,4 +1,4 @@
-//! How the client is launched: its arguments in the order of `spec/matrix.md` section 1, and its hermetic environment.
+//! How the client is launched: its arguments in their fixed order, and its hermetic environment.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

@@ -7,6 +7,7 @@ pub mod capability;
 pub mod config;
 pub mod file_error;
 pub mod model;
+pub mod near;
 pub mod placeholder;
 pub mod probe;
 

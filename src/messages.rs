@@ -204,7 +204,7 @@ struct Automaton {
 }
 
 /// The events that carry the answer. All others may hold anything: the protocol grows.
-const CARRIERS: [&str; 6] = [
+pub const CARRIERS: [&str; 6] = [
     "message_start",
     "content_block_start",
     "content_block_delta",

@@ -1,4 +1,4 @@
-//! The answers of `OpenAI`'s APIs, Chat Completions and Responses, streamed or whole, read as the Messages answer that they
+//! The answers of OpenAI's APIs, Chat Completions and Responses, streamed or whole, read as the Messages answer that they
 //! mean: what a gateway that translates has to give to its client.
 //!
 //! Sources: <https://platform.openai.com/docs/api-reference/chat/streaming>,

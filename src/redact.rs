@@ -184,12 +184,12 @@ impl Redactor {
         serde_json::from_value(serde_json::to_value(self.masked(value))?)
     }
 
-    /// Masks a cell's evidence: credentials in headers whole, texts and bodies line by line.
+    /// Masks a cell's evidence, on both sides of the gateway alike: credentials in headers whole, texts and bodies line by line.
     ///
     /// # Errors
     /// The evidence does not survive JSON.
     pub fn evidence(&self, mut evidence: Evidence) -> serde_json::Result<Evidence> {
-        for exchange in &mut evidence.exchanges {
+        for exchange in exchanges(&mut evidence) {
             mask_headers(&mut exchange.request.headers);
             if let Some(response) = &mut exchange.response {
                 mask_headers(&mut response.headers);
@@ -238,9 +238,14 @@ fn texts(evidence: &mut Evidence) -> impl Iterator<Item = &mut String> {
     processes.flat_map(|p| [&mut p.stdout.text, &mut p.stderr.text]).chain([&mut evidence.log.delta])
 }
 
+/// What both taps recorded.
+fn exchanges(evidence: &mut Evidence) -> impl Iterator<Item = &mut Exchange> {
+    evidence.exchanges.iter_mut().chain(evidence.behind.iter_mut().flatten())
+}
+
 /// The bodies of all requests and responses.
 fn bodies(evidence: &mut Evidence) -> impl Iterator<Item = &mut Vec<u8>> {
-    evidence.exchanges.iter_mut().flat_map(|Exchange { request, response, .. }| {
+    exchanges(evidence).flat_map(|Exchange { request, response, .. }| {
         std::iter::once(&mut request.body.bytes).chain(response.as_mut().map(|r| &mut r.body.bytes))
     })
 }

@@ -120,7 +120,7 @@ pub fn trials(selection: &Selection, probes: &[Arc<Probe>]) -> Result<Vec<Trial>
 
 fn chosen_faults(selection: &Selection, probes: &[Arc<Probe>]) -> Result<Vec<&'static Fault>, String> {
     if let Some(id) = selection.faults.iter().find(|id| crate::fault::fault(id).is_none()) {
-        return Err(format!("--fault {id}: there is none of that name; `ccsmoke gateway --list` shows them"));
+        return Err(crate::fault::unknown("fault", id));
     }
     if let Some(letter) = selection.family
         && !Family::ALL.iter().any(|f| f.letter() == letter)
@@ -163,7 +163,7 @@ fn exercises(probe: &Probe, fault: &Fault) -> bool {
 
 fn clean(selection: &Selection, probes: &[Arc<Probe>]) -> Result<Vec<Trial>, String> {
     if let Some(id) = selection.variations.iter().find(|id| crate::fault::variation(id).is_none()) {
-        return Err(format!("--variation {id}: there is none of that name; `ccsmoke gateway --list` shows them"));
+        return Err(crate::fault::unknown("variation", id));
     }
     let wanted = |v: &&Variation| {
         let named = selection.variations.is_empty() || selection.variations.iter().any(|id| id == v.id);

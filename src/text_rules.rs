@@ -253,7 +253,7 @@ classification = "model_feature_failure"
            |                   ^^^
         "#);
         insta::assert_snapshot!(refusal(&file_with(r#"{ seen = "marker" }"#)), @r#"
-        rules.toml:13:18: unknown variant `marker`, expected one of `agent_catalog_present`, `agent_result_count`, `agent_tool_count`, `compact_boundary`, `compact_metadata`, `http_422`, `http_500`, `marker_present`, `run_in_background_false`, `task_tool_count`, `thinking_delta_count`, `timed_out`, `tool_result_count`, `tool_use_count`
+        rules.toml:13:18: unknown variant `marker`; did you mean marker_present? expected one of `agent_catalog_present`, `agent_result_count`, `agent_tool_count`, `compact_boundary`, `compact_metadata`, `http_422`, `http_500`, `marker_present`, `run_in_background_false`, `task_tool_count`, `thinking_delta_count`, `timed_out`, `tool_result_count`, `tool_use_count`
         13 | when = [{ seen = "marker" }]
            |                  ^^^^^^^^
         "#);
@@ -376,7 +376,7 @@ classification = "model_feature_failure"
            |                  ^^^^^^^^^^^^^^^^^^^^^^^
         "#);
         insta::assert_snapshot!(refusal(&format!("{NEEDS}{}", LAST.replace("model_feature", "model"))), @r#"
-        rules.toml:12:18: unknown variant `model_failure`, expected one of `passed`, `product_failure`, `missing_env`, `probe_timeout`, `harness_bug`, `upstream_unavailable`, `model_feature_failure`
+        rules.toml:12:18: unknown variant `model_failure`; did you mean model_feature_failure? expected one of `passed`, `product_failure`, `missing_env`, `probe_timeout`, `harness_bug`, `upstream_unavailable`, `model_feature_failure`
         12 | classification = "model_failure"
            |                  ^^^^^^^^^^^^^^^
         "#);

@@ -138,6 +138,19 @@ mod tests {
     use crate::probes::ProbeSet;
 
     #[test]
+    fn nobody_else_looks_into_the_folders_and_they_go_with_the_cell() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let workspace = Workspace::create().unwrap();
+        let folders =
+            [workspace.work.clone(), workspace.home.clone(), workspace.config.clone(), workspace.temporary.clone()];
+        for folder in &folders {
+            assert_eq!(fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o700, "{}", folder.display());
+        }
+        drop(workspace);
+        assert!(folders.iter().all(|folder| !folder.exists()));
+    }
+
+    #[test]
     fn a_link_a_pipe_and_a_changed_file_are_not_intact_and_nothing_hangs() {
         let workspace = Workspace::create().unwrap();
         let set = ProbeSet::built_in().unwrap();

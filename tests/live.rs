@@ -132,7 +132,15 @@ fn exactly_what_is_known(name: &str, rows: &[Value]) -> Result<(), Failed> {
     let lines = KNOWN.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     let known: Vec<&str> = lines.filter(|line| line.split(' ').next() == Some(name)).collect();
     let mut found = Vec::new();
-    for row in rows.iter().filter(|row| row["target"] == name) {
+    let rows: Vec<&Value> = rows.iter().filter(|row| row["target"] == name).collect();
+    if rows.is_empty() {
+        return Err(format!("no cell of {name} was run").into());
+    }
+    for row in rows {
+        // A cell that was skipped shows nothing, neither that something is broken nor that it is well.
+        if row["outcome"] == "skipped" {
+            return Err(format!("{name} {} was skipped: {}", text(row, "feature"), text(row, "classification")).into());
+        }
         let findings: Vec<&Value> =
             row["findings"].as_array().into_iter().flatten().filter(|f| f["severity"] != "note").collect();
         for finding in &findings {

@@ -9,15 +9,25 @@ use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use super::reach::ReachArgs;
-use super::run::{cancel_on_signal, named};
+use super::run::{named, no_config, no_target};
+use super::runtime::{cancel_on_signal, in_runtime};
 use super::{Exit, Failure, all, to_stderr, to_stdout};
 use crate::check::{Bounds, CheckReport, Choice, Face, Level, Rig, Verdict, junit, markdown, run, table, text};
 use crate::config::{Checks, Config, Profiles};
 use crate::evidence::TargetFacts;
 use crate::model::{DEFAULT_MODEL, Model, asked_or_default};
+use crate::near::did_you_mean;
 use crate::redact::Redactor;
 use crate::stand::{Common, Entry, SCRIPTED, Stand};
 use crate::world::World;
+
+/// What the exit codes of a check mean.
+pub(super) const EXIT_CODES: &str = "Exit codes:
+  0    no check failed
+  1    a check failed
+  2    the command line, a file or a port cannot be used as asked
+  3    nothing could be judged
+  130  interrupted; what was checked is told of";
 
 /// Arguments of `ccsmoke check`.
 #[derive(Debug, Args)]
@@ -71,7 +81,7 @@ pub struct CheckArgs {
 enum FaceArg {
     /// Anthropic Messages.
     Anthropic,
-    /// `OpenAI` Chat Completions.
+    /// OpenAI Chat Completions.
     Openai,
     /// Whatever is served.
     Auto,
@@ -84,7 +94,7 @@ enum Output {
     Text,
     /// The report as JSON
     Json,
-    /// `JUnit` XML
+    /// JUnit XML
     Junit,
     /// A table in Markdown
     Markdown,
@@ -95,14 +105,7 @@ pub(super) fn main(args: &CheckArgs, world: &World) -> Result<Exit, Failure> {
     if args.list {
         return list();
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(world.cores.clamp(1, 4))
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::nothing(format!("no runtime could be started: {e}")))?;
-    let done = runtime.block_on(check(args, world));
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    done
+    in_runtime(check(args, world), world)
 }
 
 fn list() -> Result<Exit, Failure> {
@@ -129,7 +132,8 @@ async fn check(args: &CheckArgs, world: &World) -> Result<Exit, Failure> {
         },
     };
     if let Some(unknown) = choice.unknown() {
-        return Err(Failure::usage(format!("there is no check {unknown:?}; `ccsmoke check --list` names all")));
+        let hint = did_you_mean(unknown, table::CHECKS.iter().map(|check| check.id));
+        return Err(Failure::usage(format!("there is no check {unknown:?}; {hint}`ccsmoke check --list` names all")));
     }
     if choice.checks().is_empty() {
         return Err(Failure::usage("no check is left: --only, --skip, --level and --face leave none"));
@@ -215,13 +219,11 @@ pub(super) fn target_stand(name: &str, config: Option<&Path>, world: &World) -> 
     }
     let built_in = Profiles::built_in().map_err(|errors| Failure::usage(all(&errors)))?;
     let config = config.map(Path::to_owned).or_else(|| Config::find_upwards(&world.folder));
-    let config =
-        config.ok_or_else(|| Failure::usage(format!("--target {name}: there is no ccsmoke.toml here or above")))?;
+    let config = config.ok_or_else(|| no_config(name))?;
     let config = Config::read(&config, &built_in).map_err(Failure::usage)?;
-    let known = config.targets.iter().map(|t| t.name.clone()).collect::<Vec<_>>().join(", ");
+    let unknown = no_target(name, config.targets.iter().map(|t| t.name.as_str()).chain([SCRIPTED]));
     let profile = config.targets.into_iter().find(|target| target.name == name);
-    let unknown = || Failure::usage(format!("there is no target {name:?}; there are {known}, {SCRIPTED}"));
-    Ok(Stand::profile(profile.ok_or_else(unknown)?))
+    Ok(Stand::profile(profile.ok_or(unknown)?))
 }
 
 async fn subject(args: &CheckArgs, world: &World, stand: Option<&Stand>, common: &Common) -> Result<Subject, Failure> {

@@ -7,13 +7,21 @@ use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use super::check::target_stand;
-use super::run::cancel_on_signal;
+use super::runtime::{cancel_on_signal, in_runtime};
 use super::{Exit, Failure, to_stdout};
 use crate::doctor::{DoctorReport, Examination, text};
 use crate::model::asked_or_default;
 use crate::redact::Redactor;
 use crate::stand::{Common, SCRIPTED};
 use crate::world::World;
+
+/// What the exit codes of an examination mean.
+pub(super) const EXIT_CODES: &str = "Exit codes:
+  0    a text answer came back in the plain way: -p over pipes, with standard input closed
+  1    none did
+  2    the command line, a file or a port cannot be used as asked
+  3    nothing could be judged
+  130  interrupted; what was seen is told of";
 
 /// Arguments of `ccsmoke doctor`.
 #[derive(Debug, Args)]
@@ -52,14 +60,7 @@ enum Output {
 
 /// Runs `ccsmoke doctor`.
 pub(super) fn main(args: &DoctorArgs, world: &World) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(world.cores.clamp(1, 4))
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::nothing(format!("no runtime could be started: {e}")))?;
-    let done = runtime.block_on(examine(args, world));
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    done
+    in_runtime(examine(args, world), world)
 }
 
 async fn examine(args: &DoctorArgs, world: &World) -> Result<Exit, Failure> {

@@ -94,9 +94,7 @@ pub(super) fn main(args: &GatewayArgs) -> Result<Exit, Failure> {
 }
 
 fn config(args: &GatewayArgs) -> Result<Config, Failure> {
-    let unknown = |option: &str, id: &str| {
-        Failure::usage(format!("--{option} {id}: there is none of that name; `ccsmoke gateway --list` shows them"))
-    };
+    let unknown = |option: &str, id: &str| Failure::usage(fault::unknown(option, id));
     let (changes, behind) = match (&args.fault, &args.variation) {
         (Some(id), _) => fault::fault(id).map(|f| (f.changes, f.behind)).ok_or_else(|| unknown("fault", id))?,
         (None, Some(id)) => {

@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::{Exit, Failure, all, to_stdout};
 use crate::config::{CONFIG_FILE, Profiles};
+use crate::near::did_you_mean;
 use crate::world::World;
 
 /// Arguments of `ccsmoke init`.
@@ -75,8 +76,10 @@ pub(super) fn main(args: &InitArgs, world: &World) -> Result<Exit, Failure> {
     let text = starting_file(&profiles, &args.gateway).ok_or_else(|| {
         let names = profiles.names().collect::<Vec<_>>().join(", ");
         let asked = &args.gateway;
+        let families = profiles.names().filter_map(|name| name.rsplit_once('-')).map(|(family, _)| family);
+        let hint = did_you_mean(asked, profiles.names().chain(families).chain([RUNNING]));
         Failure::usage(format!(
-            "there is no gateway {asked:?}; there are {names}, and {RUNNING} for one that runs already"
+            "there is no gateway {asked:?}; {hint}there are {names}, and {RUNNING} for one that runs already"
         ))
     })?;
     let path = world.folder.join(&args.output);

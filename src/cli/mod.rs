@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what the exit codes mean.
 
 pub mod baseline;
+mod cells;
 pub mod check;
 pub mod doctor;
 pub mod gateway;
@@ -15,6 +16,7 @@ pub mod replay;
 pub mod report;
 pub mod results;
 pub mod run;
+mod runtime;
 pub mod selftest;
 
 use std::borrow::Cow;
@@ -93,10 +95,10 @@ enum Command {
     #[command(after_help = EXIT_CODES)]
     Run(Box<run::RunArgs>),
     /// Check a gateway over HTTP, without the client
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = check::EXIT_CODES)]
     Check(Box<check::CheckArgs>),
     /// Examine the client: does it run at all, here, in each way
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = doctor::EXIT_CODES)]
     Doctor(doctor::DoctorArgs),
     /// Write a commented ccsmoke.toml to start from
     Init(init::InitArgs),
@@ -114,6 +116,7 @@ enum Command {
     /// Serve a gateway of our own: a correct one, or one with a known defect
     Gateway(gateway::GatewayArgs),
     /// Show that every known defect of a gateway is found, and that what is merely different is not
+    #[command(after_help = selftest::EXIT_CODES)]
     Selftest(Box<selftest::SelftestArgs>),
     /// Drive a declared load at a gateway or provider and judge it by thresholds
     #[command(after_help = load::EXIT_CODES)]

@@ -10,6 +10,7 @@ use crate::report::OutcomeRow;
 use crate::report::terminal::printable;
 use crate::run::Event;
 use crate::verdict::Outcome;
+use crate::world::World;
 
 /// How many of the newest failures stay in sight.
 const FAILURES: usize = 5;
@@ -36,6 +37,13 @@ pub(super) enum Liveness {
     Plain,
     /// Nothing: a program reads events elsewhere.
     Silent,
+}
+
+impl Liveness {
+    /// What standard error is good for.
+    pub(super) fn at(world: &World) -> Self {
+        if world.is_watched() { Self::Terminal } else { Self::Plain }
+    }
 }
 
 /// What is known of the run so far.

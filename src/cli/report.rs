@@ -75,7 +75,7 @@ enum ShowFormat {
     Markdown,
     /// One page for a browser, which needs nothing else
     Html,
-    /// `JUnit` XML: a suite for each target, a case for each cell
+    /// JUnit XML: a suite for each target, a case for each cell
     Junit,
     /// Annotations for GitHub Actions, one for each cause
     Github,

@@ -3,30 +3,29 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
-use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::baseline::BaselineArgs;
+use super::cells::{carry_out, chosen, client_facts, clients, jobs, plan_facts, redactor};
 use super::judge::exit_for;
 use super::limits::LimitArgs;
 use super::progress::{Liveness, Progress};
 use super::reach::ReachArgs;
+use super::runtime::{cancel_on_signal, in_runtime};
 use super::{Exit, FailOn, Failure, Format, ProbesFolder, to_stdout};
 use crate::cell::{CellPlan, Rig};
-use crate::client::{self, Client, ClientError, Surroundings};
+use crate::client::Client;
 use crate::config::{self, Config, Profile, Profiles};
 use crate::model::asked_or_default;
+use crate::near::did_you_mean;
 use crate::probe::Probe;
-use crate::probes::{ProbeSet, sha256};
-use crate::redact::Redactor;
-use crate::report::plan::{PlanFacts, Shard};
+use crate::report::HostFacts;
+use crate::report::plan::Shard;
 use crate::report::store::RunFiles;
 use crate::report::terminal::{self, Detail};
-use crate::report::{CliFacts, HostFacts};
-use crate::run::{Event, RunOptions, run};
+use crate::run::{Event, RunOptions};
 use crate::stand::{Common, SCRIPTED, Stand};
 use crate::world::World;
 
@@ -112,22 +111,13 @@ fn model_name(text: &str) -> Result<String, String> {
 
 /// Runs `ccsmoke run`.
 pub(super) fn main(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(world.cores.clamp(1, 4))
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::nothing(format!("no runtime could be started: {e}")))?;
-    let done = runtime.block_on(all(args, world));
-    // Blocking reads of hostile pipes must not hold the exit up.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    done
+    in_runtime(all(args, world), world)
 }
 
 async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
-    let live = match (args.message_format, world.is_watched()) {
-        (Format::Json, _) => Liveness::Silent,
-        (Format::Human, true) => Liveness::Terminal,
-        (Format::Human, false) => Liveness::Plain,
+    let live = match args.message_format {
+        Format::Json => Liveness::Silent,
+        Format::Human => Liveness::at(world),
     };
     let mut progress = Progress::new(live);
     let set = args.folder.read_some(world)?;
@@ -141,16 +131,14 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
     // The folder and the port first: nothing is fetched or launched for a run that could not be told of.
     let files = RunFiles::create(&args.results, &args.worker, started_at.as_second()).map_err(Failure::usage)?;
     let embedded = stands.iter().find(|s| s.is_embedded()).cloned();
-    let rig = Rig {
-        common: Common::new(world.clone()),
-        embedded: embedded.clone().unwrap_or_else(|| Arc::new(Stand::embedded(0))),
-        rules: set.rules,
+    let rig = Rig::new(
+        Common::new(world.clone()),
+        embedded.clone().unwrap_or_else(|| Arc::new(Stand::embedded(0))),
+        set.rules,
         redactor,
         files,
-        limits: args.limits.of_a_cell(&limits),
-        starts: Arc::new(Semaphore::new(world.cores)),
-        controls: Mutex::default(),
-    };
+        args.limits.of_a_cell(&limits),
+    );
     if let Some(embedded) = embedded {
         let default = asked_or_default(&embedded.name, &[]).remove(0);
         embedded.enter(&default, &rig.common).await.map_err(|facts| Failure::usage(facts.words()))?;
@@ -167,38 +155,29 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
     let plan = share(plan, args.shard);
     let options = RunOptions {
         worker: args.worker.clone(),
-        jobs: args.jobs.map_or_else(|| world.cells_in_memory(), usize::from),
+        jobs: jobs(args.jobs, world),
         retries: args.retries,
         allowance: args.limits.of_the_run(&limits),
         started_at,
         target: stands.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", "),
-        clients: clients.iter().map(|c| CliFacts { version: c.version.clone(), sha256: c.sha256.clone() }).collect(),
-        host: HostFacts {
-            os: std::env::consts::OS.to_owned(),
-            arch: std::env::consts::ARCH.to_owned(),
-            cores: world.cores,
-        },
+        clients: client_facts(&clients),
+        host: HostFacts::here(world.cores),
         plan: facts,
     };
-    let (tell, mut events) = mpsc::unbounded_channel::<Event>();
-    let running = run(Arc::clone(&rig), plan, options, tell, cancel);
-    let telling = async {
-        let mut told = Ok(());
-        while let Some(event) = events.recv().await {
-            progress.show(&event);
-            if args.message_format == Format::Json && told.is_ok() {
-                let text = serde_json::to_string(&rig.redactor.masked(&event));
-                told = text.map_err(Failure::usage).and_then(|text| to_stdout(&format!("{text}\n")));
-            }
+    let mut told = Ok(());
+    let see = |event: &Event| {
+        progress.show(event);
+        if args.message_format == Format::Json && told.is_ok() {
+            let text = serde_json::to_string(&rig.redactor.masked(event));
+            told = text.map_err(Failure::usage).and_then(|text| to_stdout(&format!("{text}\n")));
         }
-        told
     };
-    let (done, told) = tokio::join!(running, telling);
+    let done = carry_out(&rig, plan, options, cancel, see).await;
     for stand in &stands {
         stand.stop().await;
     }
     signals.abort();
-    let (report, path) = done.map_err(Failure::usage)?;
+    let (report, path) = done?;
     told?;
     if args.message_format == Format::Human {
         let text = terminal::render(&report, &path.to_string_lossy(), world.screen(), Detail::Brief);
@@ -216,58 +195,6 @@ async fn all(args: &RunArgs, world: &World) -> Result<Exit, Failure> {
     let exit = exit_for(report.outcomes.iter().map(|row| (row.outcome, row.classification)), args.fail_on);
     // What was found stands; what was not looked at is not good.
     Ok(if report.stopped.is_some() && exit != Exit::Regression { Exit::Stopped } else { exit })
-}
-
-/// What masks the secrets of the environment, the targets' credentials among them.
-pub(super) fn redactor(stands: &[Arc<Stand>], world: &World) -> Result<Redactor, Failure> {
-    let credentials: Vec<&str> = stands.iter().filter_map(|s| s.credential_variable()).collect();
-    let redactor = Redactor::with_credentials(world.variables(), &credentials).map_err(Failure::usage)?;
-    match redactor.unusable().as_slice() {
-        [] => Ok(redactor),
-        names => Err(Failure::usage(format!(
-            "{}: by its name this variable holds a secret, but its value is a word of the protocol; masking it everywhere would \
-             leave nothing to judge: unset it for the run (`env -u {} ccsmoke run …`)",
-            names.join(", "),
-            names.join(" -u ")
-        ))),
-    }
-}
-
-/// The clients that were asked for, or the one that is there.
-pub(super) async fn clients(
-    claude: Option<&Path>,
-    versions: &[String],
-    world: &World,
-    progress: &mut Progress,
-) -> Result<Vec<Arc<Client>>, Failure> {
-    let surroundings =
-        Surroundings { environment: &world.environment, folder: &world.folder, limits: client::Limits::default() };
-    let mut tell = |step: client::Progress<'_>| progress.preparing(&step.to_string());
-    let found = if versions.is_empty() {
-        client::find(claude, &surroundings, &mut tell).await.map(|client| vec![client])
-    } else {
-        client::versions(versions, &surroundings, &mut tell).await
-    };
-    let failure = |e: ClientError| if e.is_usage() { Failure::usage(e) } else { Failure::nothing(e) };
-    Ok(found.map_err(failure)?.into_iter().map(Arc::new).collect())
-}
-
-/// The probes that were asked for, or all.
-pub(super) fn chosen(set: &ProbeSet, asked: &[String]) -> Result<Vec<Arc<Probe>>, Failure> {
-    if asked.is_empty() {
-        return Ok(set.probes.iter().cloned().map(Arc::new).collect());
-    }
-    let known = || set.probes.iter().map(|p| p.id.as_str()).collect::<Vec<_>>().join(", ");
-    let mut probes: Vec<Arc<Probe>> = Vec::new();
-    for name in asked {
-        let probe = set
-            .get(name)
-            .ok_or_else(|| Failure::usage(format!("there is no probe {name:?}; there are {}", known())))?;
-        if !probes.iter().any(|p| p.id == probe.id) {
-            probes.push(Arc::new(probe.clone()));
-        }
-    }
-    Ok(probes)
 }
 
 /// The targets that were asked for, or those of the configuration, or the embedded provider; and what the file says of limits.
@@ -301,8 +228,8 @@ fn stands(args: &RunArgs, world: &World) -> Result<(Vec<Arc<Stand>>, config::Lim
     }
     let known = stands.iter().map(|s| s.name.clone()).collect::<Vec<_>>();
     if let Some(unknown) = args.targets.iter().find(|t| !known.contains(t)) {
-        let message = format!("there is no target {unknown:?}; there are {}, {SCRIPTED}", known.join(", "));
-        return Err(Failure::usage(message));
+        let others = known.iter().map(String::as_str).filter(|name| *name != SCRIPTED);
+        return Err(no_target(unknown, others.chain([SCRIPTED])));
     }
     stands.retain(|s| args.targets.is_empty() || args.targets.contains(&s.name));
     Ok((stands.into_iter().map(Arc::new).collect(), limits))
@@ -319,15 +246,29 @@ fn typed(args: &RunArgs, url: &str, world: &World) -> Result<Profile, Failure> {
     Ok(profile)
 }
 
+/// What to say to a target where no file names any.
+pub(super) fn no_config(name: &str) -> Failure {
+    let message = "there is no ccsmoke.toml here or above; `ccsmoke init` writes one, --config names one elsewhere";
+    Failure::usage(format!("--target {name}: {message}"))
+}
+
+/// What to say to a name that no target has.
+pub(super) fn no_target<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Failure {
+    let known: Vec<&str> = known.collect();
+    let hint = did_you_mean(name, known.iter().copied());
+    Failure::usage(format!("there is no target {name:?}; {hint}there are {}", known.join(", ")))
+}
+
 /// The gateway of that name: a built-in profile, or a file.
 pub(super) fn named(gateway: &str, built_in: &Profiles) -> Result<Profile, Failure> {
     match built_in.get(gateway) {
         Some(profile) => Ok(profile.clone()),
         None if Path::new(gateway).is_file() => Profile::read(Path::new(gateway), built_in).map_err(Failure::usage),
         None => {
+            let hint = did_you_mean(gateway, built_in.names());
             let names = built_in.names().collect::<Vec<_>>().join(", ");
             Err(Failure::usage(format!(
-                "--gateway {gateway}: there is no such file, and no built-in profile of that name; there are {names}"
+                "--gateway {gateway}: there is no such file, and no built-in profile of that name; {hint}there are {names}"
             )))
         }
     }
@@ -359,36 +300,10 @@ fn plan(
     Ok(plan)
 }
 
-/// The plan as the report tells it.
-pub(super) fn plan_facts(plan: &[CellPlan], rules: String, shard: Option<Shard>) -> PlanFacts {
-    let probes = plan.iter().map(|cell| (cell.probe.id.clone(), sha256(&cell.probe.source)));
-    PlanFacts { cells: plan.iter().map(CellPlan::name).collect(), probes: probes.collect(), rules, shard }
-}
-
 /// The cells of the plan that are this run's.
 fn share(plan: Vec<CellPlan>, shard: Option<Shard>) -> Vec<CellPlan> {
     let Some(shard) = shard else { return plan };
     let weights: Vec<usize> = plan.iter().map(CellPlan::weight).collect();
     let own = shard.places(&weights);
     plan.into_iter().enumerate().filter(|(i, _)| own.contains(i)).map(|(_, cell)| cell).collect()
-}
-
-/// Cancels at the first interrupt or termination; at the second one the program ends at once, and the supervisors, whose
-/// control channels then close, end every client.
-pub(super) async fn cancel_on_signal(cancel: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
-    for again in [false, true] {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        if again {
-            std::process::exit(i32::from(Exit::Interrupted as u8));
-        }
-        cancel.cancel();
-    }
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::cells::{carry_out, chosen, client_facts, clients, jobs, plan_facts, redactor};
 use super::judge::judged_again;
 use super::progress::{Liveness, Progress};
 use super::report::find;
-use super::run::{cancel_on_signal, chosen, clients, plan_facts, redactor};
+use super::runtime::{cancel_on_signal, in_runtime};
 use super::{Exit, Failure, Format, ProbesFolder, to_stdout};
 use crate::budget::Allowance;
 use crate::cell::{CellPlan, Limits, Rig};
@@ -22,8 +22,8 @@ use crate::probes::ProbeSet;
 use crate::redact::Redactor;
 use crate::report::detection::DetectionReport;
 use crate::report::store::{RunFiles, write_beside};
-use crate::report::{CliFacts, HostFacts, OutcomeRow};
-use crate::run::{Event, RunOptions, run};
+use crate::report::{HostFacts, OutcomeRow};
+use crate::run::RunOptions;
 use crate::selftest::{Selection, Subject, Trial, judge_fault, judge_variation, trials};
 use crate::stand::{Common, Stand};
 use crate::world::World;
@@ -36,6 +36,14 @@ const TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Requests after which a cell is stopped as a runaway.
 const MAX_REQUESTS: u32 = 25;
+
+/// What the exit codes of a selftest mean.
+pub(super) const EXIT_CODES: &str = "Exit codes:
+  0    every defect was found, and nothing else was accused of anything
+  1    a defect was missed, or somebody was accused who did nothing
+  2    the command line, a file, a folder or a port cannot be used as asked
+  3    no client could be had
+  130  interrupted; the matrix holds what was done";
 
 /// Arguments of `ccsmoke selftest`.
 #[derive(Debug, Args)]
@@ -82,23 +90,14 @@ pub struct SelftestArgs {
 
 /// Runs `ccsmoke selftest`.
 pub(super) fn main(args: &SelftestArgs, world: &World) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(world.cores.clamp(1, 4))
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::nothing(format!("no runtime could be started: {e}")))?;
-    let done = runtime.block_on(all(args, world));
-    // Blocking reads of hostile pipes must not hold the exit up.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    done
+    in_runtime(all(args, world), world)
 }
 
 async fn all(args: &SelftestArgs, world: &World) -> Result<Exit, Failure> {
     let clock = std::time::Instant::now();
-    let live = match (args.format, world.stderr_is_terminal) {
-        (Format::Json, false) => Liveness::Silent,
-        (_, true) => Liveness::Terminal,
-        (Format::Human, false) => Liveness::Plain,
+    let live = match (args.format, Liveness::at(world)) {
+        (Format::Json, Liveness::Plain) => Liveness::Silent,
+        (_, live) => live,
     };
     let mut progress = Progress::new(live);
     let set = args.folder.read_some(world)?;
@@ -126,45 +125,32 @@ async fn all(args: &SelftestArgs, world: &World) -> Result<Exit, Failure> {
     };
     let plan = plan(&trials, &stands, &clients, world)?;
     let facts = plan_facts(&plan, set.rules_sha256, None);
-    let rig = Arc::new(Rig {
-        common: Common::new(world.clone()),
-        embedded: Arc::new(Stand::embedded(0)),
-        rules: set.rules,
+    let rig = Arc::new(Rig::new(
+        Common::new(world.clone()),
+        Arc::new(Stand::embedded(0)),
+        set.rules,
         redactor,
         files,
-        limits: Limits { timeout: TIMEOUT, max_requests: MAX_REQUESTS, max_cost_usd: None },
-        starts: Arc::new(Semaphore::new(world.cores)),
-        controls: Mutex::default(),
-    });
+        Limits { timeout: TIMEOUT, max_requests: MAX_REQUESTS, max_cost_usd: None },
+    ));
     let options = RunOptions {
         worker: WORKER.to_owned(),
-        jobs: args.jobs.map_or_else(|| world.cells_in_memory(), usize::from),
+        jobs: jobs(args.jobs, world),
         retries: 0,
         allowance: Allowance::default(),
         started_at,
         target: WORKER.to_owned(),
-        clients: clients.iter().map(|c| CliFacts { version: c.version.clone(), sha256: c.sha256.clone() }).collect(),
-        host: HostFacts {
-            os: std::env::consts::OS.to_owned(),
-            arch: std::env::consts::ARCH.to_owned(),
-            cores: world.cores,
-        },
+        clients: client_facts(&clients),
+        host: HostFacts::here(world.cores),
         plan: facts,
     };
-    let (tell, mut events) = mpsc::unbounded_channel::<Event>();
-    let running = run(Arc::clone(&rig), plan, options, tell, cancel.clone());
-    let telling = async {
-        while let Some(event) = events.recv().await {
-            progress.show(&event);
-        }
-    };
-    let (done, ()) = tokio::join!(running, telling);
+    let done = carry_out(&rig, plan, options, cancel, |event| progress.show(event)).await;
     for stand in &stands {
         stand.stop().await;
     }
     rig.embedded.stop().await;
     signals.abort();
-    let (report, _) = done.map_err(Failure::usage)?;
+    let (report, _) = done?;
     let mut detection = detection(&trials, &report.outcomes);
     detection.cli = clients.iter().map(|c| c.version.clone()).collect();
     detection.duration_s = clock.elapsed().as_secs_f64();

@@ -1,7 +1,7 @@
 //! What a gateway changed between its two sides: the requests that the client sent against those that the provider got, the
 //! answers that the provider gave against those that the client got. Whatever differs is the gateway's, without a guess.
 //!
-//! A request to an Anthropic face has to arrive as it was sent but for the declared rewrites; of one to an `OpenAI` face the
+//! A request to an Anthropic face has to arrive as it was sent but for the declared rewrites; of one to an OpenAI face the
 //! meaning is compared. Answers are compared by what they say, whichever face gave them.
 
 mod answer;

@@ -1,4 +1,4 @@
-//! The way up to an `OpenAI` face: the meaning of the request. Where a text stands, how texts are joined, and what has no
+//! The way up to an OpenAI face: the meaning of the request. Where a text stands, how texts are joined, and what has no
 //! equivalent there (metadata, marks for the cache, betas) is the translator's business.
 
 use std::collections::BTreeMap;

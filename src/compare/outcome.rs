@@ -13,9 +13,9 @@ use crate::sse;
 pub(super) enum Api {
     /// Anthropic Messages.
     Anthropic,
-    /// `OpenAI` Chat Completions.
+    /// OpenAI Chat Completions.
     Chat,
-    /// `OpenAI` Responses.
+    /// OpenAI Responses.
     Responses,
 }
 

@@ -14,11 +14,12 @@ use super::profile::{Behind, CredentialSource, Log, Profile, Start, Way};
 use super::{Checks, Profiles, Rewrite};
 use crate::file_error::FileError;
 use crate::model::DEFAULT_MODEL;
+use crate::near::did_you_mean;
 use crate::placeholder;
 use crate::probe::RESERVED_ENV;
 
 /// What is wrong, and where in the file's text.
-type Fault = (Range<usize>, String);
+pub(super) type Fault = (Range<usize>, String);
 
 /// What may stand in a gateway's arguments, environment, files and folder.
 const START_WORDS: [&str; 9] =
@@ -446,9 +447,10 @@ impl Layer {
 
 fn named<'p>(profiles: &'p Profiles, name: &Spanned<String>) -> Result<&'p Layer, Fault> {
     profiles.layer(name.get_ref()).ok_or_else(|| {
+        let hint = did_you_mean(name.get_ref(), profiles.names());
         let known = profiles.names().collect::<Vec<_>>().join(", ");
         let known = if known.is_empty() { "none can be named here".to_owned() } else { format!("there are {known}") };
-        (name.span(), format!("there is no profile {:?}; {known}", name.get_ref()))
+        (name.span(), format!("there is no profile {:?}; {hint}{known}", name.get_ref()))
     })
 }
 

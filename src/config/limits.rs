@@ -1,9 +1,9 @@
 //! `[limits]` of `ccsmoke.toml`: what a cell and a whole run may use up.
 
-use std::ops::Range;
-
 use serde::Deserialize;
 use toml::Spanned;
+
+use super::layer::Fault;
 
 /// What a file says of limits. The command line goes before it; what neither names has a default, or no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -36,7 +36,7 @@ pub(super) struct LimitsLayer {
 
 impl LimitsLayer {
     /// Checks each value by itself.
-    pub(super) fn check(self) -> Result<Limits, (Range<usize>, String)> {
+    pub(super) fn check(self) -> Result<Limits, Fault> {
         Ok(Limits {
             timeout_s: within(self.timeout_s, is_timeout, "`timeout_s` is between 1 and 86400 seconds")?,
             max_requests: within(self.max_requests, |n| n > 0, "`max_requests` is at least 1")?,
@@ -60,11 +60,7 @@ fn is_timeout(seconds: u64) -> bool {
     (1..=86_400).contains(&seconds)
 }
 
-fn within<T: Copy>(
-    value: Option<Spanned<T>>,
-    good: impl Fn(T) -> bool,
-    message: &str,
-) -> Result<Option<T>, (Range<usize>, String)> {
+fn within<T: Copy>(value: Option<Spanned<T>>, good: impl Fn(T) -> bool, message: &str) -> Result<Option<T>, Fault> {
     match value {
         Some(value) if !good(*value.get_ref()) => Err((value.span(), message.to_owned())),
         value => Ok(value.map(Spanned::into_inner)),

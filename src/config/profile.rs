@@ -94,7 +94,7 @@ pub struct Start {
 pub enum Behind {
     /// The scripted provider with its Anthropic face.
     Anthropic,
-    /// The scripted provider with its `OpenAI` face.
+    /// The scripted provider with its OpenAI face.
     Openai,
     /// A provider that ccsmoke does not see.
     Live,

@@ -1,12 +1,6 @@
 //! What a gateway does to the body of a request.
 
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::{Map, Value, json};
-
-use crate::reference::Inbound;
-
-/// The header that lists beta features.
-const BETAS: &str = "anthropic-beta";
+use serde_json::{Value, json};
 
 /// The blocks of every message of a role.
 fn each_block(body: &mut Value, role: &str, mut edit: impl FnMut(&mut Value)) {
@@ -30,15 +24,15 @@ fn lose_blocks(body: &mut Value, role: &str, lost: impl Fn(&Value) -> bool) {
 }
 
 /// The items of a field; none where there is no such list.
-fn list<'a>(value: &'a mut Value, key: &str) -> &'a mut [Value] {
+pub(super) fn list<'a>(value: &'a mut Value, key: &str) -> &'a mut [Value] {
     value.get_mut(key).and_then(Value::as_array_mut).map(Vec::as_mut_slice).unwrap_or_default()
 }
 
-fn take(value: &mut Value, key: &str) -> Option<Value> {
+pub(super) fn take(value: &mut Value, key: &str) -> Option<Value> {
     value.as_object_mut().and_then(|o| o.remove(key))
 }
 
-fn take_inner(value: &mut Value, outer: &str, key: &str) -> Option<Value> {
+pub(super) fn take_inner(value: &mut Value, outer: &str, key: &str) -> Option<Value> {
     take(value.get_mut(outer)?, key)
 }
 
@@ -411,152 +405,4 @@ pub(super) fn unknown_fields_dropped(body: &mut Value, _: u64) {
 
 pub(super) fn stop_sequences_dropped(body: &mut Value, _: u64) {
     take(body, "stop_sequences");
-}
-
-// Headers.
-
-pub(super) fn drop_betas(headers: &mut HeaderMap) {
-    headers.remove(BETAS);
-}
-
-pub(super) fn old_betas(headers: &mut HeaderMap) {
-    if headers.contains_key(BETAS) {
-        let list = "claude-code-20250219,interleaved-thinking-2025-05-14,fine-grained-tool-streaming-2025-05-14";
-        headers.insert(HeaderName::from_static(BETAS), HeaderValue::from_static(list));
-    }
-}
-
-/// Takes one beta away.
-fn without_beta(headers: &mut HeaderMap, lost: impl Fn(&str) -> bool) {
-    let all: Vec<&str> =
-        headers.get_all(BETAS).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).collect();
-    let kept: Vec<&str> = all.iter().map(|b| b.trim()).filter(|b| !lost(b)).collect();
-    if kept.len() == all.len() {
-        return;
-    }
-    let Ok(value) = HeaderValue::from_str(&kept.join(",")) else { return };
-    headers.insert(HeaderName::from_static(BETAS), value);
-}
-
-pub(super) fn drop_context_management_beta(headers: &mut HeaderMap) {
-    without_beta(headers, |beta| beta.starts_with("context-management"));
-}
-
-pub(super) fn drop_thinking_beta(headers: &mut HeaderMap) {
-    without_beta(headers, |beta| beta.starts_with("interleaved-thinking"));
-}
-
-pub(super) fn drop_version(headers: &mut HeaderMap) {
-    headers.remove("anthropic-version");
-}
-
-pub(super) fn drop_identity(headers: &mut HeaderMap) {
-    for name in ["user-agent", "x-app", BETAS] {
-        headers.remove(name);
-    }
-}
-
-pub(super) fn swap_credential(headers: &mut HeaderMap) {
-    let bearer = headers.remove("authorization");
-    let key = headers.remove("x-api-key");
-    let bare = |v: HeaderValue| v.to_str().ok().map(|t| t.trim_start_matches("Bearer ").to_owned());
-    if let Some(token) = bearer.and_then(bare).and_then(|t| HeaderValue::from_str(&t).ok()) {
-        headers.insert(HeaderName::from_static("x-api-key"), token);
-    }
-    if let Some(token) = key.and_then(bare).and_then(|t| HeaderValue::from_str(&format!("Bearer {t}")).ok()) {
-        headers.insert(HeaderName::from_static("authorization"), token);
-    }
-}
-
-/// The list of betas as Bedrock takes it, with all of them in one string.
-pub(super) fn betas_as_one(request: &mut Inbound) {
-    let list = request.header(BETAS).to_owned();
-    if !request.is_inference() || list.is_empty() {
-        return;
-    }
-    let one = HeaderValue::from_str(&list.replace(',', "%2C"));
-    if let Ok(one) = one {
-        request.head.headers.insert(HeaderName::from_static(BETAS), one);
-    }
-}
-
-pub(super) fn betas_in_body(request: &mut Inbound) {
-    let list = request.header(BETAS).to_owned();
-    if !request.is_inference() || list.is_empty() {
-        return;
-    }
-    request.head.headers.remove(BETAS);
-    let mut body = request.json.clone();
-    body["anthropic_beta"] = json!([list]);
-    request.set_json(&body);
-}
-
-/// The request goes on as it is to a provider that knows only its own path.
-pub(super) fn untranslated_path(request: &mut Inbound) {
-    if let Ok(path) = format!("/v1{}", request.head.uri.path()).parse() {
-        request.head.uri = path;
-    }
-}
-
-// What a translator forgets.
-
-pub(super) fn reasoning_dropped(body: &mut Value) {
-    for message in list(body, "messages").iter_mut().filter(|m| m["tool_calls"].is_array()) {
-        take(message, "reasoning_content");
-    }
-}
-
-pub(super) fn stop_untranslated(body: &mut Value) {
-    if let Some(stop) = take(body, "stop") {
-        body["stop_sequences"] = stop;
-    }
-}
-
-pub(super) fn stop_dropped(body: &mut Value) {
-    take(body, "stop");
-}
-
-pub(super) fn parallel_false(body: &mut Value) {
-    if body["tools"].is_array() {
-        body["parallel_tool_calls"] = false.into();
-    }
-}
-
-pub(super) fn parallel_true(body: &mut Value) {
-    if body["tools"].is_array() {
-        body["parallel_tool_calls"] = true.into();
-    }
-}
-
-/// The words of a turn with results come in front of them.
-pub(super) fn user_before_tool(body: &mut Value) {
-    let Some(messages) = body.get_mut("messages").and_then(Value::as_array_mut) else { return };
-    let Some(at) = messages.iter().position(|m| m["role"] == "tool") else { return };
-    messages
-        .insert(at, json!({"role": "user", "content": "<system-reminder>Results of tools follow.</system-reminder>"}));
-}
-
-pub(super) fn effort_not_mapped(body: &mut Value) {
-    take(body, "reasoning_effort");
-}
-
-pub(super) fn tools_untranslated(body: &mut Value) {
-    for tool in list(body, "tools") {
-        let function = take(tool, "function").unwrap_or_else(|| Map::new().into());
-        *tool = json!({"name": function["name"], "description": function["description"], "input_schema": function["parameters"]});
-    }
-}
-
-pub(super) fn tool_results_as_user(body: &mut Value) {
-    for message in list(body, "messages").iter_mut().filter(|m| m["role"] == "tool") {
-        message["role"] = "user".into();
-        take(message, "tool_call_id");
-    }
-}
-
-/// The client's id of the user goes into a field that is shorter.
-pub(super) fn user_of_client(request: &Value, body: &mut Value) {
-    if request["metadata"]["user_id"].is_string() {
-        body["user"] = request["metadata"]["user_id"].clone();
-    }
 }

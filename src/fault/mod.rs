@@ -4,9 +4,11 @@
 mod apply;
 mod body;
 mod events;
+mod head;
 mod refusal;
 mod sse;
 mod table;
+mod translated;
 mod variation;
 mod whole;
 mod wire;
@@ -16,11 +18,21 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::capability::Capability;
+use crate::near::did_you_mean;
 use crate::reference::{Behind, Filter, Head, HeadWaits, Inbound, Whole};
 pub use apply::Applied;
 pub use events::{Events, Frame};
 pub use table::{FAULTS, catalogue, fault};
 pub use variation::{VARIATIONS, Variation, variation};
+
+/// What to say to a name that none of them has; `kind` is the option by which it was given.
+pub(crate) fn unknown(kind: &str, id: &str) -> String {
+    let hint = match kind {
+        "fault" => did_you_mean(id, FAULTS.iter().map(|f| f.id)),
+        _ => did_you_mean(id, VARIATIONS.iter().map(|v| v.id)),
+    };
+    format!("--{kind} {id}: there is none of that name; {hint}`ccsmoke gateway --list` shows them")
+}
 
 /// A defect of a gateway.
 #[derive(Debug, Clone, Copy)]

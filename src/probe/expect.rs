@@ -9,7 +9,7 @@ use toml::Spanned;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
-    /// What the text verdict needs (`spec/matrix.md` section 5, rule 5).
+    /// What the text verdict needs: the `needed` of `probes/rules.toml`.
     #[serde(default)]
     pub needs: BTreeSet<Need>,
     /// How many inference requests the client makes when everything goes right against the scripted provider.

@@ -16,6 +16,8 @@ mod openai;
 mod reading;
 mod refusal;
 mod reply;
+#[cfg(test)]
+mod resembling;
 mod script;
 mod server;
 mod wire;

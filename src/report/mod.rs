@@ -1,6 +1,7 @@
 //! The matrix report: the one JSON value that every other output is made from.
 //!
-//! The fields of `spec/matrix.md` section 7 stay as they are; more may be added, and readers ignore what they do not know.
+//! Its form is published as `docs/matrix-report.schema.json`: fields stay as they are; more may be added, and readers ignore what
+//! they do not know.
 
 pub mod cause;
 pub mod detection;
@@ -93,6 +94,13 @@ pub struct HostFacts {
     pub arch: String,
     /// How many cores a process may use.
     pub cores: usize,
+}
+
+impl HostFacts {
+    /// The machine that this program was built for, with so many cores.
+    pub fn here(cores: usize) -> Self {
+        Self { os: std::env::consts::OS.to_owned(), arch: std::env::consts::ARCH.to_owned(), cores }
+    }
 }
 
 /// What became of one cell.

@@ -2,7 +2,7 @@
 //!
 //! The order is the order of causes: of what was seen in the same exchange, what stands earlier here explains what stands
 //! later. The first finding that is not a note decides what is said of the cell. G01 to G40 are the requirements of
-//! `spec/gateway-protocol.md` section 11.
+//! the checklist in `docs/check.md`.
 
 use super::{
     CREDENTIAL_MISSING, HARNESS_ERROR, Rule, both_sides, client, feature, healed, scripted, side, stream, wire,
@@ -594,7 +594,7 @@ pub static RULES: &[Rule] = &[
         severity: Degraded,
         what: "Input, cache and output tokens at the answer's start and end (G17).",
         why: "Cost, context meter and automatic compaction go wrong.",
-        advice: "Pass usage on whole; ask `OpenAI` faces for it with `stream_options.include_usage`.",
+        advice: "Pass usage on whole; ask OpenAI faces for it with `stream_options.include_usage`.",
         check: both_sides::usage_changed,
     },
     Rule {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use ccsmoke::config::{Behind, Config, CredentialSource, Log, Profile, Profiles, Rewrite, Way};
 use proptest::prelude::*;
 
+use crate::support::{assert_placed, mistakes, splintered};
+
 const GOOD: &str = r#"[[target]]
 name = "mine"
 start = ["gw", "--port", "{port}", "--to", "{upstream}"]
@@ -183,16 +185,7 @@ fn every_mistake_is_shown_at_its_place() {
         ("misspelt limit", "[[target]]", "[limits]\nmax_cost = 1\n[[target]]"),
         ("output of an adopted one", "name = \"running\"\n", "name = \"running\"\nlog = \"stdout\"\n"),
     ];
-    let shown: Vec<String> = wrong
-        .iter()
-        .map(|(what, from, to)| {
-            assert!(GOOD.contains(from), "{what}");
-            let error = parse(&GOOD.replacen(from, to, 1)).expect_err(what);
-            assert!(!error.contains("hunter2") || what.contains("password"), "{error}");
-            format!("--- {what}\n{error}\n")
-        })
-        .collect();
-    insta::assert_snapshot!(shown.join("\n"));
+    insta::assert_snapshot!(mistakes(GOOD, &wrong, |text| parse(text).unwrap_err()));
     assert_eq!(
         parse("").unwrap_err(),
         "work/ccsmoke.toml: names no [[target]]; `ccsmoke init` writes one to start from"
@@ -319,15 +312,9 @@ proptest! {
         len in 0_usize..30,
         splinter in "[\\[\\]{}=\",.\\n a-z0-9é]{0,6}",
     ) {
-        let mut text = String::from_utf8_lossy(&GOOD.as_bytes()[..at]).into_owned();
-        text.push_str(&splinter);
-        text.push_str(&String::from_utf8_lossy(&GOOD.as_bytes()[(at + len).min(GOOD.len())..]));
+        let text = splintered(GOOD, at..at + len, &splinter);
         if let Err(e) = Config::parse(Path::new("ccsmoke.toml"), &text, &profiles()) {
-            if let Some(place) = &e.place {
-                prop_assert!(place.line >= 1 && place.column >= 1 && place.width >= 1);
-                prop_assert!(place.line <= text.lines().count() + 1);
-            }
-            prop_assert!(e.to_string().starts_with("ccsmoke.toml"));
+            assert_placed(&e, "ccsmoke.toml", &text);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use ccsmoke::fault::{Applied, Change, FAULTS, VARIATIONS, catalogue, fault};
+use ccsmoke::messages::CARRIERS;
 use ccsmoke::reference::{Alteration as _, Behind, Head, Inbound, Piece};
 use ccsmoke::rules::RULES;
 use ccsmoke::sse::{Item, Limits, Parser};
@@ -222,16 +223,8 @@ fn a_request_that_a_fault_does_not_mean_keeps_its_bytes() {
 
 /// What an answer means, whatever stands between its events.
 fn meaning(stream: &[u8]) -> Value {
-    let known = [
-        "message_start",
-        "content_block_start",
-        "content_block_delta",
-        "content_block_stop",
-        "message_delta",
-        "message_stop",
-    ];
     let mut events: Vec<Value> =
-        events(stream).into_iter().filter(|e| known.contains(&e["type"].as_str().unwrap_or_default())).collect();
+        events(stream).into_iter().filter(|e| CARRIERS.contains(&e["type"].as_str().unwrap_or_default())).collect();
     for event in &mut events {
         if let Some(fields) = event.as_object_mut() {
             fields.remove("gateway");

@@ -13,6 +13,7 @@ const FLOORS: [(&str, &[&str]); 5] = [
             "config",
             "file_error",
             "model",
+            "near",
             "placeholder",
             "probe", // ask
             "decode",

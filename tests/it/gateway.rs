@@ -77,7 +77,8 @@ impl Rig {
     }
 }
 
-/// Answers every request on this port with a status, as a mail server would (`smtp`), or with silence (`hang`).
+/// Answers every request on this port with a status, as a mail server would (`smtp`), with a head that goes on and on
+/// (`endless`), or with silence (`hang`).
 #[expect(clippy::print_stdout, reason = "what it prints is its access log")]
 fn serve(listener: &TcpListener, answer: &str) {
     let mut silent = Vec::new();
@@ -92,6 +93,10 @@ fn serve(listener: &TcpListener, answer: &str) {
         println!("{}", String::from_utf8_lossy(&request[..n]).lines().next().unwrap_or_default());
         if answer == "smtp" {
             drop(stream.write_all(b"220 mail.example ESMTP\r\n"));
+            continue;
+        }
+        if answer == "endless" {
+            drop(stream.write_all(format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(256 << 10)).as_bytes()));
             continue;
         }
         drop(stream.write_all(format!("HTTP/1.1 {answer} So\r\ncontent-length: 2\r\n\r\nok").as_bytes()));
@@ -119,7 +124,8 @@ async fn a_gateway_is_started_with_what_its_profile_says_and_nothing_of_the_call
         env = { OWN = "{upstream} {upstream_openai} {upstream_host} {model} {master_key}" }
         file = [{ path = "{home}/deep/er.json", content = '{ "port": {port}, "home": "{home}" }' }]
     "#;
-    let script = "env | sort; pwd; cat deep/er.json; echo; echo to stderr >&2; exec $SERVE";
+    let script =
+        "env | sort; pwd; cat deep/er.json; echo; echo to stderr >&2; stat -c 'mode %a' deep/er.json; exec $SERVE";
     let rig = Rig::of_script(script, keys).variable("NEEDED", "needed").variable("LC_ALL", "C");
     let gateway = rig.start_for(Some("haiku"), Some("http://127.0.0.1:9/")).await.unwrap();
     let log = std::fs::read_to_string(gateway.log_path().unwrap()).unwrap();
@@ -134,6 +140,7 @@ async fn a_gateway_is_started_with_what_its_profile_says_and_nothing_of_the_call
     let home = log.lines().find_map(|l| l.strip_prefix("HOME=")).unwrap();
     let port = gateway.base_url().strip_prefix("http://127.0.0.1:").unwrap();
     assert!(log.contains(&format!("\n{home}\n{{ \"port\": {port}, \"home\": \"{home}\" }}\nto stderr\n")), "{log}");
+    assert!(log.contains("\nmode 600\n"), "what may hold a credential is for its owner alone: {log}");
     assert!(log.contains("GET / HTTP/1.1"), "{log}");
     gateway.health().await.unwrap();
     gateway.stop().await;
@@ -167,7 +174,9 @@ async fn a_gateway_that_never_binds_fails_with_its_last_lines() {
 
 #[tokio::test]
 async fn a_gateway_that_binds_and_does_not_answer_well_is_not_ready() {
-    for (answer, words) in [("hang", "no answer within"), ("503", "answered with 503")] {
+    for (answer, words) in
+        [("hang", "no answer within"), ("503", "answered with 503"), ("endless", "the head of the answer does not end")]
+    {
         let rig = Rig::of_script("exec $SERVE", &format!("ready_timeout_s = 1\nenv = {{ ANSWER = '{answer}' }}"));
         let failure = rig.failure().await;
         assert!(matches!(&failure.kind, FailureKind::NeverReady { last, .. } if last.contains(words)), "{failure}");
@@ -445,5 +454,5 @@ fn init_writes_a_file_once_and_names_the_gateways_that_it_knows() {
 
     let unknown = init("ngin");
     assert_eq!(unknown.status.code(), Some(2));
-    assert!(stderr(&unknown).contains("there is no gateway \"ngin\"; there are "), "{}", stderr(&unknown));
+    assert!(stderr(&unknown).contains("there is no gateway \"ngin\"; did you mean nginx"), "{}", stderr(&unknown));
 }

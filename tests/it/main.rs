@@ -19,6 +19,7 @@ mod html;
 #[cfg(feature = "live")]
 mod live;
 mod load;
+mod loopback;
 mod probe_files;
 mod process;
 mod provider;

@@ -6,6 +6,8 @@ use ccsmoke::probe::Probe;
 use ccsmoke::probes::ProbeSet;
 use proptest::prelude::*;
 
+use crate::support::{assert_placed, mistakes, splintered};
+
 const GOOD: &str = r#"title = "A probe"
 kind = "BASIC"
 capabilities = ["tool_use"]
@@ -103,14 +105,62 @@ fn every_mistake_is_shown_at_its_place() {
             "name = \"answer\"\nwire = { silence = { at = \"middle\", ms = 1 } }",
         ),
     ];
-    let shown: Vec<String> = wrong
-        .iter()
-        .map(|(what, from, to)| {
-            assert!(GOOD.contains(from), "{what}");
-            format!("--- {what}\n{}\n", error(&GOOD.replacen(from, to, 1)))
-        })
-        .collect();
-    insta::assert_snapshot!(shown.join("\n"));
+    insta::assert_snapshot!(mistakes(GOOD, &wrong, error));
+}
+
+#[test]
+fn the_documentation_names_every_built_in_probe_and_every_key() {
+    let docs = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/probes.md")).unwrap();
+    for probe in ProbeSet::built_in().unwrap().probes {
+        let row = format!("| `{}` | {} | ", probe.id, probe.title);
+        let rest = docs.split_once(&row).unwrap_or_else(|| panic!("docs/probes.md has no row {row}…")).1;
+        let row = rest.lines().next().unwrap();
+        for capability in probe.capabilities.get_ref() {
+            assert!(row.contains(&capability.name()), "{}: {row} does not name {}", probe.id, capability.name());
+        }
+        let targets = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let count = probe.only.as_ref().map(|only| only.get_ref().len());
+        assert_eq!((targets != "all").then(|| targets.split(", ").count()), count, "{}: {targets}", probe.id);
+    }
+    // Whoever types a key that there is not is told all that there are.
+    for place in [
+        "nope = 1",
+        "[[workspace]]\nnope = 1",
+        "[[launch]]\nnope = 1",
+        "[[launch]]\ninput = [{ nope = 1 }]",
+        "[[launch]]\ninput = [{ blocks = [{ nope = 1 }] }]",
+        "[[send]]\nnope = 1",
+        "[[send]]\nexpect = { nope = 1 }",
+        "[expect]\nnope = 1",
+        "[expect]\nerror = { nope = 1 }",
+        "[[expect.tool]]\nnope = 1",
+        "[[expect.file]]\nnope = 1",
+        "[[turn]]\nnope = 1",
+        "[[turn]]\nwhen = { nope = 1 }",
+        "[[turn]]\nusage = { nope = 1 }",
+        "[[turn]]\nerror = { nope = 1 }",
+        "[[turn]]\nblocks = [{ nope = 1 }]",
+        "[[turn]]\nblocks = [{ thinking = { nope = 1 } }]",
+        "[[turn]]\nblocks = [{ tool_use = { nope = 1 } }]",
+        "[[turn]]\nwire = { nope = 1 }",
+        "[[turn]]\nwire = { silence = { nope = 1 } }",
+        "[[turn]]\nwire = { cut = { nope = 1 } }",
+        "[[turn]]\nwire = { error = { nope = 1 } }",
+    ] {
+        let told = error(place);
+        let (what, known) = told.lines().next().unwrap().split_once("expected ").unwrap_or_else(|| panic!("{told}"));
+        assert!(what.contains("unknown ") && what.contains("`nope`"), "{place}: {told}");
+        let keys: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        assert!(!keys.is_empty(), "{told}");
+        for key in keys {
+            let is_word = |text: &str, at: usize| {
+                let border = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric() && c != '_');
+                border(text[..at].chars().next_back()) && border(text[at + key.len()..].chars().next())
+            };
+            let named = docs.match_indices(key).any(|(at, _)| is_word(&docs, at));
+            assert!(named, "docs/probes.md does not name {key:?} of {place:?}");
+        }
+    }
 }
 
 #[test]
@@ -148,15 +198,9 @@ proptest! {
         len in 0_usize..30,
         splinter in "[\\[\\]{}=\",.\\n a-z0-9é]{0,6}",
     ) {
-        let mut text = String::from_utf8_lossy(&GOOD.as_bytes()[..at]).into_owned();
-        text.push_str(&splinter);
-        text.push_str(&String::from_utf8_lossy(&GOOD.as_bytes()[(at + len).min(GOOD.len())..]));
+        let text = splintered(GOOD, at..at + len, &splinter);
         if let Err(e) = Probe::parse(Path::new("probes/mine.toml"), &text) {
-            if let Some(place) = &e.place {
-                prop_assert!(place.line >= 1 && place.column >= 1 && place.width >= 1);
-                prop_assert!(place.line <= text.lines().count() + 1);
-            }
-            prop_assert!(e.to_string().starts_with("probes/mine.toml"));
+            assert_placed(&e, "probes/mine.toml", &text);
         }
     }
 }

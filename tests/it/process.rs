@@ -92,6 +92,16 @@ async fn a_program_that_is_not_there_is_told_of_and_nothing_else_happens() {
 }
 
 #[tokio::test]
+async fn what_the_caller_left_open_is_not_for_the_client() {
+    use std::os::fd::AsRawFd as _;
+    // Unlike what the standard library opens, this is passed on to every program that is started.
+    let (left_open, _other_end) = nix::unistd::pipe().unwrap();
+    let fd = left_open.as_raw_fd();
+    let stand_in = StandIn::new(&format!("if [ -e /proc/self/fd/{fd} ]; then echo open; else echo closed; fi"));
+    assert_eq!(stand_in.run().await.stdout.text, "closed\n");
+}
+
+#[tokio::test]
 async fn a_process_that_hangs_and_ignores_sigterm_is_ended_by_force() {
     let stand_in = StandIn::new("trap '' TERM; echo waiting; while :; do sleep 1; done")
         .limits(|l| l.total = Duration::from_millis(500));

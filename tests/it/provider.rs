@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ccsmoke::evidence::{Face, ProviderRecord};
+use ccsmoke::evidence::Face;
 use ccsmoke::exchange::Header;
 use ccsmoke::provider::contract::{self, Endpoint, Limits};
 use ccsmoke::provider::issued::Issued;
@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use crate::scripted::{self, PATIENCE, READ_SCRIPT, Reply, address, join_all, register, start, text_script};
+use crate::scripted::{
+    self, PATIENCE, READ_SCRIPT, Reply, address, join_all, record_of_the_call, register, start, text_script,
+};
 
 /// The words of an error, once its envelope has been looked at.
 fn refusal(reply: &Reply) -> String {
@@ -141,23 +143,7 @@ async fn a_tool_round_trip_plays_its_turns_and_is_on_record() {
 
     let records = provider.records(&nonce);
     let [call, answer] = &records[..] else { panic!("{records:#?}") };
-    assert_eq!(
-        call,
-        &ProviderRecord {
-            face: Face::Anthropic,
-            turn: Some("call".into()),
-            status: 200,
-            refusal: None,
-            streamed: true,
-            thinking: true,
-            usage: Some(ccsmoke::probe::TurnUsage::default()),
-            blocks: turn,
-            stop_reason: Some("tool_use".into()),
-            unknown: vec![],
-            delivered: true,
-            abandoned: false,
-        }
-    );
+    assert_eq!(call, &record_of_the_call(Face::Anthropic, turn));
     assert_eq!(answer.turn.as_deref(), Some("answer"));
     assert_eq!(answer.usage.unwrap().output_tokens, 5);
     assert_eq!(answer.stop_reason.as_deref(), Some("end_turn"));

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use ccsmoke::evidence::{Face, ProviderRecord};
+use ccsmoke::evidence::Face;
 use ccsmoke::provider::contract::Limits;
 use ccsmoke::provider::{Provider, ProviderConfig};
 use serde_json::{Value, json};
 
-use crate::scripted::{READ_SCRIPT, Reply, exchange, join_all, register, register_as, start, text_script};
+use crate::scripted::{
+    READ_SCRIPT, Reply, exchange, join_all, record_of_the_call, register, register_as, start, text_script,
+};
 
 const CHAT: &str = "/v1/chat/completions";
 const RESPONSES: &str = "/v1/responses";
@@ -245,26 +247,11 @@ async fn a_tool_round_trip_over_chat_plays_its_turns_and_is_on_record() {
     let [first, answer] = &records[..] else { panic!("{records:#?}") };
     // The record says what the script meant, in the words of the Messages API.
     let input = json!({"file_path": "/workspace/marker.txt"});
-    assert_eq!(
-        first,
-        &ProviderRecord {
-            face: Face::OpenaiChat,
-            turn: Some("call".into()),
-            status: 200,
-            refusal: None,
-            streamed: true,
-            thinking: true,
-            usage: Some(ccsmoke::probe::TurnUsage::default()),
-            blocks: vec![
-                json!({"type": "thinking", "thinking": "let me look", "signature": ""}),
-                json!({"type": "tool_use", "id": id, "name": "Read", "input": input}),
-            ],
-            stop_reason: Some("tool_use".into()),
-            unknown: vec![],
-            delivered: true,
-            abandoned: false,
-        }
-    );
+    let blocks = vec![
+        json!({"type": "thinking", "thinking": "let me look", "signature": ""}),
+        json!({"type": "tool_use", "id": id, "name": "Read", "input": input}),
+    ];
+    assert_eq!(first, &record_of_the_call(Face::OpenaiChat, blocks));
     assert_eq!((answer.turn.as_deref(), answer.stop_reason.as_deref()), (Some("answer"), Some("end_turn")));
     assert!(provider.unclaimed().is_empty());
 }

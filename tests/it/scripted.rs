@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ccsmoke::probe::{Turn, Vars};
+use ccsmoke::evidence::{Face, ProviderRecord};
+use ccsmoke::probe::{Turn, TurnUsage, Vars};
 use ccsmoke::provider::{Conversation, Provider, ProviderConfig, nonce};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -32,6 +33,24 @@ name = "echo"
 when = { lacks = "Read", tool_results = 0 }
 blocks = [{ text = ["{prompt.marker} of ", "{nonce}"] }]
 "#;
+
+/// What the provider says of the first turn of [`READ_SCRIPT`], once it was streamed to its end.
+pub(crate) fn record_of_the_call(face: Face, blocks: Vec<Value>) -> ProviderRecord {
+    ProviderRecord {
+        face,
+        turn: Some("call".into()),
+        status: 200,
+        refusal: None,
+        streamed: true,
+        thinking: true,
+        usage: Some(TurnUsage::default()),
+        blocks,
+        stop_reason: Some("tool_use".into()),
+        unknown: vec![],
+        delivered: true,
+        abandoned: false,
+    }
+}
 
 /// A response as it came over the wire.
 pub(crate) struct Reply {

@@ -2,10 +2,12 @@
 
 pub(crate) mod reports;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use ccsmoke::file_error::FileError;
 use serde_json::Value;
 use tokio_rustls::{TlsAcceptor, rustls};
 
@@ -14,6 +16,31 @@ pub(crate) fn ccsmoke() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ccsmoke"));
     command.env("NO_COLOR", "1").env_remove("COLUMNS").current_dir(env!("CARGO_MANIFEST_DIR"));
     command
+}
+
+/// What is said of each of these mistakes, for a snapshot: what it is, and what in a good file is replaced by what.
+pub(crate) fn mistakes(good: &str, wrong: &[(&str, &str, &str)], error: impl Fn(&str) -> String) -> String {
+    let shown = wrong.iter().map(|(what, from, to)| {
+        assert!(good.contains(from), "{what}: {from:?} is not in the file");
+        format!("--- {what}\n{}\n", error(&good.replacen(from, to, 1)))
+    });
+    shown.collect::<Vec<_>>().join("\n")
+}
+
+/// A good file with a splinter in place of some bytes, which need not be whole characters nor all be there.
+pub(crate) fn splintered(good: &str, hole: Range<usize>, splinter: &str) -> String {
+    let bytes = good.as_bytes();
+    let (before, after) = (&bytes[..hole.start], &bytes[hole.end.min(bytes.len())..]);
+    [&String::from_utf8_lossy(before), splinter, &String::from_utf8_lossy(after)].concat()
+}
+
+/// Fails unless an error names its file, and a place that this text has.
+pub(crate) fn assert_placed(error: &FileError, file: &str, text: &str) {
+    assert!(error.to_string().starts_with(file), "{error}");
+    if let Some(place) = &error.place {
+        assert!(place.line >= 1 && place.column >= 1 && place.width >= 1, "{error}");
+        assert!(place.line <= text.lines().count() + 1, "{error}");
+    }
 }
 
 /// Runs it, and gives what it printed.

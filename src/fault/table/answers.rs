@@ -2,7 +2,7 @@
 
 use super::super::Change::{Drop, Edit, Refuse, Translated, Whole};
 use super::super::Family::{Blocks, ToolCalls, Usage};
-use super::super::{Change, Fault, body, events, refusal, whole, wire};
+use super::super::{Change, Fault, body, events, refusal, translated, whole, wire};
 use crate::capability::Capability::{
     Caching, Compact, CountTokens, InterleavedThinking, LongContext, Mcp, ParallelTools, Streaming, Text, Thinking,
     ToolUse, UsageAccounting,
@@ -121,7 +121,7 @@ pub(super) const TOOL_CALLS: &[Fault] = &[
         .in_probes(&["http_tool_choice"]),
     Fault::request(ToolCalls, "disable-parallel-ignored/openai", "parallel_tool_calls forced true by a translator")
         .translating()
-        .by(&[Translated(body::parallel_true)])
+        .by(&[Translated(translated::parallel_true)])
         .breaks(&[ParallelTools])
         .found_as(&["request-tools-changed", "request-field-dropped", "request-field-changed"])
         .in_probes(&["http_tool_choice"]),
@@ -140,7 +140,7 @@ pub(super) const TOOL_CALLS: &[Fault] = &[
         "gateway sends parallel_tool_calls:false whatever the client said",
     )
     .translating()
-    .by(&[Translated(body::parallel_false)])
+    .by(&[Translated(translated::parallel_false)])
     .breaks(&[ParallelTools])
     .found_as(&["request-tools-changed", "request-field-added", "request-field-changed"])
     .in_probes(&["parallel_tools", "tool_use_roundtrip"]),

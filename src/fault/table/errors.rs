@@ -2,7 +2,7 @@
 
 use super::super::Change::{Body, Head, Headers, Refuse, Request, Untranslated, Whole};
 use super::super::Family::{Errors, Routing};
-use super::super::{Fault, body, events, refusal, whole, wire};
+use super::super::{Fault, body, events, head, refusal, whole, wire};
 use crate::capability::Capability::{self, Auth, Compact, LongContext, ModelDiscovery, Streaming, Subagent, Text};
 
 /// What is found when a gateway refuses what the provider would have taken.
@@ -92,12 +92,12 @@ pub(super) const ERRORS: &[Fault] = &[
         .found_as(&["request-refused", "request-not-forwarded", "request-retried", "credential-refused"])
         .in_probes(&["basic_text"]),
     Fault::request(Errors, "client-shape-429", "client identity headers stripped, upstream answers a bare 429")
-        .by(&[Headers(body::drop_identity), Refuse(refusal::missing_identity)])
+        .by(&[Headers(head::drop_identity), Refuse(refusal::missing_identity)])
         .breaks(&[Auth, ERR, Text])
         .found_as(REFUSED)
         .in_probes(&["basic_text"]),
     Fault::request(Errors, "client-shape-429/silent", "client identity headers stripped")
-        .by(&[Headers(body::drop_identity)])
+        .by(&[Headers(head::drop_identity)])
         .breaks(&[Auth, ERR, Text])
         .found_as(&["request-header-changed", "request-betas-changed"])
         .in_probes(&["basic_text"]),
@@ -127,7 +127,7 @@ pub(super) const ROUTING: &[Fault] = &[
         .found_as(&["credential-refused", "request-refused", "request-not-forwarded"])
         .in_probes(&["auth_api_key"]),
     Fault::request(Routing, "auth-one-header-only/swapped", "credential copied into the wrong header")
-        .by(&[Headers(body::swap_credential), Refuse(refusal::bearer)])
+        .by(&[Headers(head::swap_credential), Refuse(refusal::bearer)])
         .breaks(&[Auth])
         .found_as(&["credential-refused", "request-refused", "request-not-forwarded"])
         .in_probes(&["auth_api_key"]),
@@ -163,7 +163,7 @@ pub(super) const ROUTING: &[Fault] = &[
         .in_probes(&["basic_text"]),
     Fault::request(Routing, "path-not-translated", "Anthropic request forwarded unconverted to an OpenAI-only backend")
         .translating()
-        .by(&[Request(body::untranslated_path), Untranslated])
+        .by(&[Request(head::untranslated_path), Untranslated])
         .breaks(&[Text])
         .found_as(&["request-refused", "request-not-forwarded"])
         .in_probes(&["basic_text"]),

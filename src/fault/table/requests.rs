@@ -2,7 +2,7 @@
 
 use super::super::Change::{Body, Drop, Edit, Headers, Refuse, RefuseTranslated, Request, Translated, TranslatedFrom};
 use super::super::Family::{Caching, History, Schema, ServerTools, Thinking as ThinkingFamily, ToolDefinitions};
-use super::super::{Fault, body, events, refusal, wire};
+use super::super::{Fault, body, events, head, refusal, translated, wire};
 use crate::capability::Capability::{
     Auth, Caching as Cache, Compact, InterleavedThinking, LongContext, Mcp, ParallelTools, Pdf, StructuredOutput,
     Subagent, Text, Thinking, ToolSearch, ToolUse, Vision, WebSearch,
@@ -53,7 +53,7 @@ pub(super) const THINKING: &[Fault] = &[
         "thinking of assistant tool-call turns not translated back to reasoning_content",
     )
     .translating()
-    .by(&[Translated(body::reasoning_dropped), RefuseTranslated(refusal::reasoning_missing)])
+    .by(&[Translated(translated::reasoning_dropped), RefuseTranslated(refusal::reasoning_missing)])
     .breaks(&[Thinking, ToolUse])
     .found_as(&[
         "request-thinking-untranslated",
@@ -115,7 +115,7 @@ pub(super) const THINKING: &[Fault] = &[
         "disabled thinking not mapped to reasoning_effort none",
     )
     .translating()
-    .by(&[Translated(body::effort_not_mapped)])
+    .by(&[Translated(translated::effort_not_mapped)])
     .breaks(&[Thinking, Subagent])
     .found_as(&["request-thinking-changed", "request-thinking-untranslated"])
     .in_probes(&["http_thinking_disabled", "thinking"]),
@@ -201,7 +201,7 @@ pub(super) const HISTORY: &[Fault] = &[
         .in_probes(&["tool_use_roundtrip"]),
     Fault::request(History, "text-before-tool-result/openai", "a user's message between tool_calls and their results")
         .translating()
-        .by(&[Translated(body::user_before_tool)])
+        .by(&[Translated(translated::user_before_tool)])
         .breaks(&[ToolUse])
         .found_as(HISTORY_CHANGED)
         .in_probes(&["tool_use_roundtrip"]),
@@ -276,7 +276,7 @@ pub(super) const HISTORY: &[Fault] = &[
         .in_probes(&["tool_use_roundtrip"]),
     Fault::request(History, "tool-results-as-user/openai", "results of tools come as messages of the user")
         .translating()
-        .by(&[Translated(body::tool_results_as_user)])
+        .by(&[Translated(translated::tool_results_as_user)])
         .breaks(&[ToolUse])
         .found_as(HISTORY_CHANGED)
         .in_probes(&["tool_use_roundtrip"]),
@@ -289,7 +289,7 @@ pub(super) const SCHEMA: &[Fault] = &[
         "context-management-rejected",
         "context_management kept in the body while its beta is stripped",
     )
-    .by(&[Headers(body::drop_context_management_beta)])
+    .by(&[Headers(head::drop_context_management_beta)])
     .breaks(&[LongContext, Compact])
     .found_as(&["request-betas-changed"])
     .in_probes(&["compact_command"]),
@@ -299,22 +299,22 @@ pub(super) const SCHEMA: &[Fault] = &[
         .found_as(&["request-field-dropped"])
         .in_probes(&["compact_command"]),
     Fault::request(Schema, "anthropic-beta-dropped", "anthropic-beta header not forwarded")
-        .by(&[Headers(body::drop_betas)])
+        .by(&[Headers(head::drop_betas)])
         .breaks(&[LongContext, Thinking, ToolSearch, StructuredOutput])
         .found_as(&["request-betas-changed"])
         .in_probes(&["thinking"]),
     Fault::request(Schema, "anthropic-beta-dropped/older-list", "anthropic-beta replaced by a fixed older list")
-        .by(&[Headers(body::old_betas)])
+        .by(&[Headers(head::old_betas)])
         .breaks(&[LongContext, Thinking, ToolSearch, StructuredOutput])
         .found_as(&["request-betas-changed"])
         .in_probes(&["thinking"]),
     Fault::request(Schema, "anthropic-beta-dropped/thinking", "one flag of anthropic-beta lost")
-        .by(&[Headers(body::drop_thinking_beta)])
+        .by(&[Headers(head::drop_thinking_beta)])
         .breaks(&[InterleavedThinking, Thinking])
         .found_as(&["request-betas-changed"])
         .in_probes(&["interleaved_thinking_tool"]),
     Fault::request(Schema, "anthropic-version-dropped", "anthropic-version header not forwarded")
-        .by(&[Headers(body::drop_version)])
+        .by(&[Headers(head::drop_version)])
         .breaks(&[Text])
         .found_as(&["request-version-changed"])
         .in_probes(&["basic_text"]),
@@ -335,7 +335,7 @@ pub(super) const SCHEMA: &[Fault] = &[
         .in_probes(&["system_role", "thinking"]),
     Fault::request(Schema, "user-id-too-long", "metadata.user_id copied into a length-limited user field")
         .translating()
-        .by(&[TranslatedFrom(body::user_of_client), RefuseTranslated(refusal::long_user)])
+        .by(&[TranslatedFrom(translated::user_of_client), RefuseTranslated(refusal::long_user)])
         .breaks(&[Auth, Text])
         .found_as(REFUSED)
         .in_probes(&["basic_text"]),
@@ -345,7 +345,7 @@ pub(super) const SCHEMA: &[Fault] = &[
         .found_as(&["request-field-changed"])
         .in_probes(&["basic_text"]),
     Fault::request(Schema, "beta-header-list-misparsed", "comma-separated anthropic-beta treated as one flag")
-        .by(&[Request(body::betas_as_one)])
+        .by(&[Request(head::betas_as_one)])
         .breaks(&[Thinking])
         .found_as(&["request-betas-changed"])
         .in_probes(&["thinking"]),
@@ -354,7 +354,7 @@ pub(super) const SCHEMA: &[Fault] = &[
         "beta-header-list-misparsed/body",
         "anthropic_beta in the body with the whole list as its one element",
     )
-    .by(&[Request(body::betas_in_body)])
+    .by(&[Request(head::betas_in_body)])
     .breaks(&[Thinking])
     .found_as(&["request-betas-changed", "request-field-added"])
     .in_probes(&["thinking"]),
@@ -379,13 +379,13 @@ pub(super) const SCHEMA: &[Fault] = &[
         .in_probes(&["tool_search"]),
     Fault::request(Schema, "stop-sequences-not-translated", "stop_sequences forwarded verbatim to an OpenAI upstream")
         .translating()
-        .by(&[Translated(body::stop_untranslated)])
+        .by(&[Translated(translated::stop_untranslated)])
         .breaks(&[Subagent, Text])
         .found_as(&["request-field-dropped", "request-field-changed"])
         .in_probes(&["http_stop_sequences", "http_fields"]),
     Fault::request(Schema, "stop-sequences-not-translated/dropped", "stop_sequences dropped")
         .translating()
-        .by(&[Translated(body::stop_dropped)])
+        .by(&[Translated(translated::stop_dropped)])
         .breaks(&[Subagent, Text])
         .found_as(&["request-field-dropped", "request-field-changed"])
         .in_probes(&["http_stop_sequences", "http_fields"]),
@@ -441,7 +441,7 @@ pub(super) const TOOL_DEFINITIONS: &[Fault] = &[
         .in_probes(&["tool_use_roundtrip"]),
     Fault::request(ToolDefinitions, "tools-untranslated/openai", "tools in Anthropic's form before an OpenAI provider")
         .translating()
-        .by(&[Translated(body::tools_untranslated)])
+        .by(&[Translated(translated::tools_untranslated)])
         .breaks(&[ToolUse, Mcp])
         .found_as(TOOLS_CHANGED)
         .in_probes(&["tool_use_roundtrip"]),

@@ -51,6 +51,58 @@ fn help_and_version_are_no_errors_and_every_exit_code_is_in_the_help() {
 }
 
 #[test]
+fn a_command_with_exit_codes_of_its_own_tells_them_in_its_help() {
+    for command in ["check", "doctor", "selftest"] {
+        let (help, _) = ended(ccsmoke().args([command, "--help"]), 0);
+        let (_, codes) = help.split_once("Exit codes:\n").unwrap_or_else(|| panic!("{command}: {help}"));
+        let codes: Vec<&str> = codes.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(codes, ["0", "1", "2", "3", "130"], "{command}: each on one line\n{help}");
+    }
+}
+
+#[test]
+fn a_misspelt_name_is_answered_with_the_one_that_was_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder.path().join("ccsmoke.toml"), "[[target]]\nname = \"staging\"\nurl = \"http://127.0.0.1:9\"\n");
+    write(&folder.path().join("slip.toml"), "[[target]]\nname = \"staging\"\nurll = \"http://127.0.0.1:9\"\n");
+    write(&folder.path().join("text.toml"), "[limits]\nmax_requests = \"25\"\n");
+    for (args, said) in [
+        (vec!["run", "--probe", "basic_txt"], "there is no probe \"basic_txt\"; did you mean basic_text? "),
+        (
+            vec!["run", "--target", "stagin"],
+            "there is no target \"stagin\"; did you mean staging? there are staging, scripted",
+        ),
+        (vec!["run", "--gateway", "nginx-tune"], "did you mean nginx-tuned"),
+        (
+            vec!["run", "--config", "slip.toml"],
+            "slip.toml:3:1: unknown field `urll`; did you mean url? expected one of",
+        ),
+        (vec!["run", "--config", "text.toml"], "text.toml:2:16: invalid type: string \"25\", expected a whole number"),
+        (vec!["check", "--target", "stagng"], "did you mean staging? "),
+        (vec!["check", "http://127.0.0.1:9", "--only", "streem"], "did you mean stream"),
+        (vec!["selftest", "--fault", "message-stop-lots"], "did you mean message-stop-lost"),
+        (vec!["gateway", "--upstream", "http://127.0.0.1:9", "--variation", "slwo"], "did you mean slow? "),
+        (vec!["init", "ngix"], "did you mean nginx"),
+    ] {
+        let (out, err) = ended(ccsmoke().args(&args).current_dir(folder.path()), 2);
+        assert!(err.contains(said), "{args:?}: {err}");
+        assert_eq!(out, "");
+    }
+}
+
+#[test]
+fn a_target_without_a_configuration_is_told_how_to_come_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for args in [["check", "--target", "staging"], ["doctor", "--target", "staging"]] {
+        let (_, err) = ended(ccsmoke().args(args).current_dir(folder.path()), 2);
+        assert!(
+            err.contains("--target staging: there is no ccsmoke.toml here or above; `ccsmoke init` writes one"),
+            "{err}"
+        );
+    }
+}
+
+#[test]
 fn a_broken_probe_file_is_shown_with_its_place_and_the_others_with_it() {
     let place = StandIn::claude("");
     let probes = place.path("probes");
@@ -59,7 +111,7 @@ fn a_broken_probe_file_is_shown_with_its_place_and_the_others_with_it() {
     write(&probes.join("three.toml"), [b't', 0xff]);
     let shown = place.refused(place.run().arg("--probes").arg(&probes), 2);
     insta::assert_snapshot!(shown, @r#"
-    error: [HERE]/probes/one.toml:3:1: unknown field `timeout`, expected one of `title`, `kind`, `capabilities`, `only`, `bare`, `persist`, `tools`, `early_args`, `late_args`, `env`, `timeout_s`, `idle_s`, `credential`, `workspace`, `launch`, `send`, `expect`, `turn`
+    error: [HERE]/probes/one.toml:3:1: unknown field `timeout`; did you mean timeout_s? expected one of `title`, `kind`, `capabilities`, `only`, `bare`, `persist`, `tools`, `early_args`, `late_args`, `env`, `timeout_s`, `idle_s`, `credential`, `workspace`, `launch`, `send`, `expect`, `turn`
     3 | timeout = 3
       | ^^^^^^^
 
@@ -80,7 +132,7 @@ fn a_broken_rules_file_is_shown_with_its_place() {
     let said = place.refused(place.run().arg("--probes").arg(probes.path()), 2);
     let said = said.replace(probes.path().to_str().unwrap(), "[PROBES]");
     insta::assert_snapshot!(said, @r#"
-    error: [PROBES]/rules.toml:30:11: unknown variant `fialed`, expected one of `passed`, `failed`, `skipped`
+    error: [PROBES]/rules.toml:30:11: unknown variant `fialed`; did you mean failed? expected one of `passed`, `failed`, `skipped`
     30 | outcome = "fialed"
        |           ^^^^^^^^
     "#);
@@ -186,9 +238,9 @@ fn the_probes_are_listed_for_people_and_for_programs() {
 }
 
 #[test]
-fn an_unknown_probe_is_answered_with_the_known_ones_and_names_given_twice_count_once() {
+fn an_unknown_probe_is_refused_and_names_given_twice_count_once() {
     let place = StandIn::claude("exit 0");
-    insta::assert_snapshot!(place.refused(place.run().args(["--probe", "nope"]), 2), @r#"error: there is no probe "nope"; there are auth_api_key, auth_wrong, basic_text, caching_turns, canaries, cancellation, compact_command, count_tokens, discovery, error_bad_request, error_context_window, error_forbidden, error_gzip, error_not_found, error_output_limit, error_overloaded, error_rate_limited, error_spend_limit, fallback_non_streaming, http_fields, http_input_text, http_models, http_plain, http_thinking_budget, http_tool_choice, image_prompt, image_tool_result, interleaved_thinking_tool, keep_alive, large_body, long_tool_stream, mcp_tool, midstream_error, parallel_tools, pdf_tool_result, refusal, resume_session, signature_replay, slow_first_byte, split_events, stop_reason_max_tokens, stop_sequence, streaming, structured_output, subagent_model, subagent_task, system_role, thinking, thinking_disabled, tool_error, tool_search, tool_then_text, tool_use_roundtrip, truncation_text, truncation_tool, unicode, usage_truth, web_search, web_search_options"#);
+    insta::assert_snapshot!(place.refused(place.run().args(["--probe", "nope"]), 2), @r#"error: there is no probe "nope"; `ccsmoke probes` lists all"#);
     let twice = ["--probe", "basic_text", "--model", "haiku", "--model", "scripted/haiku", "--model", "haiku"];
     ended(place.run().args(twice).args(["--fail-on", "never"]), 0);
     assert_eq!(place.row()["full_model"], "scripted/haiku");

@@ -6,10 +6,15 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
+use ccsmoke::evidence::Evidence;
+use ccsmoke::exchange::{Body, Header};
+use ccsmoke::redact::Redactor;
+use ccsmoke::report::store::RunFiles;
 use serde_json::{Value, json};
 
 use super::stand_in::{StandIn, ended, write};
 use crate::support::ccsmoke;
+use crate::support::reports::{report, row};
 
 /// What must not be seen anywhere, by the variable that holds it.
 const SECRETS: [(&str, &str); 5] = [
@@ -43,6 +48,50 @@ fn assert_clean(place: &str, bytes: &[u8]) {
             assert!(!text.contains(form), "{name} in {place}: {text}");
         }
     }
+}
+
+#[test]
+fn both_sides_of_a_gateway_are_masked_alike_and_credentials_in_headers_whole() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/evidence/basic_text.json");
+    let mut evidence: Evidence = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let exchange = &mut evidence.exchanges[0];
+    exchange.request.body = Body::whole(r#"{"stream":true,"note":"it is true"}"#);
+    let response = exchange.response.as_mut().unwrap();
+    response.body = Body::whole(b"\xff hunter2-and-more".to_vec());
+    let header = |name: &str, value: &str| Header { name: name.into(), value: value.into() };
+    response.headers.push(header("Set-Cookie", "session=a1"));
+    for (name, value) in [("Authorization", "Basic a2"), ("X-Api-Key", "a3"), ("cookie", "a4"), ("x-note", "stays")] {
+        exchange.request.headers.push(header(name, value));
+    }
+    // Behind a gateway stands what the gateway was configured with, in whatever form its provider wants.
+    evidence.behind = Some(vec![exchange.clone()]);
+    let redactor = Redactor::new([("AUTH_MODE", "true"), ("MY_API_KEY", "hunter2-and-more")]).unwrap();
+    let masked = redactor.evidence(evidence).unwrap();
+    for exchange in masked.exchanges[..1].iter().chain(masked.behind.iter().flatten()) {
+        assert_eq!(exchange.request.body.text(), r#"{"note":"it is <redacted:AUTH_MODE>","stream":true}"#);
+        let response = exchange.response.as_ref().unwrap();
+        assert_eq!(response.body.bytes, b"\xff <redacted:MY_API_KEY>");
+        let headers = exchange.request.headers.iter().chain(&response.headers);
+        let values: Vec<&str> = headers.map(|h| h.value.as_str()).collect();
+        for secret in ["a1", "a2", "a3", "a4"] {
+            assert!(!values.iter().any(|value| value.contains(secret)), "{secret} in {values:?}");
+        }
+        assert!(values.contains(&"stays") && values.contains(&"<redacted:authorization>"), "{values:?}");
+    }
+}
+
+#[test]
+fn a_report_is_masked_when_it_is_written_whatever_it_was_made_of() {
+    let results = tempfile::tempdir().unwrap();
+    let files = RunFiles::create(results.path(), "main", 1000).unwrap();
+    let mut report = report("2026-01-01T03:17:00Z", vec![row("gateway", "a/b", "thinking")]);
+    report.target = "hunter2-and-more".to_owned();
+    report.outcomes[0].stderr_excerpt = confession();
+    let redactor = Redactor::new(SECRETS).unwrap();
+    let path = files.write_report(&report, &redactor).unwrap();
+    let written = std::fs::read(path).unwrap();
+    assert_clean("the report", &written);
+    assert!(String::from_utf8_lossy(&written).contains("<redacted:MY_API_KEY>"));
 }
 
 /// A client that says what stands in `say.out` and `say.err`, after it has sent what stands in `say.body` to the model, and that

@@ -1,4 +1,4 @@
-//! The comparison behind a gateway that translates to an `OpenAI` API.
+//! The comparison behind a gateway that translates to an OpenAI API.
 
 use std::collections::BTreeSet;
 

@@ -44,6 +44,8 @@ fn nothing_unseen_leaves_in_any_format() {
     for line in texts[3].lines() {
         assert!(line.starts_with("::error title="), "{line}");
         assert_eq!(line.matches("::error title").count(), 1, "{line}");
+        // The runner makes line ends of `%0A`, and separates by `:` and `,` what stands before the message.
+        assert!(line.contains("%250A") && !line.contains("%0A"), "{line}");
     }
 }
 

@@ -31,7 +31,7 @@ fn nights(history: &str) -> Trend {
 fn numbers(history: &str) -> (i64, Option<usize>, Option<usize>) {
     let trend = nights(history);
     let cell = &trend.cells[0];
-    #[allow(clippy::cast_possible_truncation)]
+    #[expect(clippy::cast_possible_truncation, reason = "a percentage")]
     let percent = (cell.flake_rate() * 100.0).round() as i64;
     let broken = cell.broken();
     (percent, broken.map(|b| b.since.night), broken.and_then(|b| b.worked).map(|p| p.night))

@@ -183,11 +183,7 @@ async fn a_chunked_body_larger_than_the_limit_is_refused_and_not_forwarded() {
 
 #[tokio::test]
 async fn a_client_that_sends_far_ahead_is_not_read_without_end() {
-    let gateway = Gateway::once(async |gateway, mut stream| {
-        gateway.read_request(&mut stream).await;
-        let _ = stream.read_u8().await;
-    })
-    .await;
+    let gateway = Gateway::silent().await;
     let rig = Rig::before(&gateway).await;
     let mut client = rig.send(rig.request("POST", "{}")).await;
     let piece = vec![b'x'; 1 << 20];

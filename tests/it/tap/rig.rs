@@ -38,6 +38,15 @@ impl Gateway {
         gateway
     }
 
+    /// Reads one request, answers nothing, and stays until the other side says more or goes.
+    pub(super) async fn silent() -> Self {
+        Self::once(async |gateway, mut stream| {
+            gateway.read_request(&mut stream).await;
+            let _ = stream.read_u8().await;
+        })
+        .await
+    }
+
     async fn bind() -> (Self, TcpListener) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

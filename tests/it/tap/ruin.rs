@@ -167,11 +167,7 @@ async fn a_client_that_leaves_takes_the_upstream_connection_with_it() {
 
 #[tokio::test]
 async fn a_silent_upstream_is_recorded_as_one_that_never_answered() {
-    let gateway = Gateway::once(async |gateway, mut stream| {
-        gateway.read_request(&mut stream).await;
-        let _ = stream.read_u8().await;
-    })
-    .await;
+    let gateway = Gateway::silent().await;
     let rig = Rig::before(&gateway).await;
     let mut client = rig.send(rig.request("POST", "{}")).await;
     soon(rig.tap.first_request()).await;

@@ -97,55 +97,46 @@ mod hostile {
 
     use super::*;
 
-    /// JSON that resembles a request just enough to reach every rule.
+    use crate::provider::resembling::json_of;
+
+    const WORDS: &[&str] = &[
+        "text",
+        "input_text",
+        "output_text",
+        "image_url",
+        "user",
+        "assistant",
+        "tool",
+        "function",
+        "function_call",
+        "function_call_output",
+        "message",
+        "reasoning",
+        "{}",
+        "",
+        "a",
+    ];
+
+    const KEYS: &[&str] = &[
+        "type",
+        "role",
+        "content",
+        "text",
+        "tool_calls",
+        "tool_call_id",
+        "call_id",
+        "id",
+        "name",
+        "arguments",
+        "output",
+        "function",
+        "parameters",
+        "image_url",
+        "url",
+    ];
+
     fn anything() -> impl Strategy<Value = Value> {
-        let words = prop::sample::select(vec![
-            "text",
-            "input_text",
-            "output_text",
-            "image_url",
-            "user",
-            "assistant",
-            "tool",
-            "function",
-            "function_call",
-            "function_call_output",
-            "message",
-            "reasoning",
-            "{}",
-            "",
-            "a",
-        ]);
-        let keys = prop::sample::select(vec![
-            "type",
-            "role",
-            "content",
-            "text",
-            "tool_calls",
-            "tool_call_id",
-            "call_id",
-            "id",
-            "name",
-            "arguments",
-            "output",
-            "function",
-            "parameters",
-            "image_url",
-            "url",
-        ]);
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            words.prop_map(Value::from),
-        ];
-        leaf.prop_recursive(5, 60, 6, move |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-                prop::collection::vec((keys.clone(), inner), 0..6)
-                    .prop_map(|fields| fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()),
-            ]
-        })
+        json_of(WORDS, KEYS)
     }
 
     proptest! {

@@ -180,6 +180,9 @@ fn tools() -> Vec<Planted> {
                 }
             });
         }),
+        model("tool-unexpected", TOOL, "a way out of the workspace", |e| {
+            replace_in_answer(e, 0, "note.txt", "../../note.txt");
+        }),
         model("tool-not-called", TOOL, "an answer instead of a call", |e| {
             drop_blocks(e, 0, "tool_use");
             replace_in_answer(e, 0, "\"stop_reason\":\"tool_use\"", "\"stop_reason\":\"end_turn\"");
