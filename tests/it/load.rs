@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod faults;
+mod gateways;
 mod measuring;
 mod replaying;
 mod reports;

@@ -1,25 +1,52 @@
 //! `ccsmoke load answers`: a source of answers with known delays and faults, served until it is interrupted.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 
 use super::super::{Exit, Failure, to_stdout};
 use crate::load::answers::{AnswerSource, Fault, Manner};
 use crate::load::quantity::Time;
 
+/// How answers come that nothing is wrong with.
+#[derive(Debug, Args)]
+pub(super) struct MannerArgs {
+    /// Until the first piece, or the whole answer [default: 50ms]
+    #[arg(long, value_name = "TIME")]
+    first: Option<Time>,
+    /// Pieces of a stream [default: 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pieces: Option<u32>,
+    /// Between two pieces [default: 5ms]
+    #[arg(long, value_name = "TIME")]
+    gap: Option<Time>,
+}
+
+impl MannerArgs {
+    /// Whether anything was said.
+    pub(super) fn is_given(&self) -> bool {
+        self.first.is_some() || self.pieces.is_some() || self.gap.is_some()
+    }
+
+    /// What was said, and else the defaults.
+    pub(super) fn manner(&self) -> Manner {
+        let or = |time: Option<Time>, millis| time.map_or(Duration::from_millis(millis), |time| time.0);
+        Manner {
+            first: or(self.first, 50),
+            pieces: self.pieces.unwrap_or(20),
+            gap: or(self.gap, 5),
+            ..Manner::default()
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct AnswersArgs {
     /// The port; 0 takes a free one
     #[arg(long, default_value_t = 3284)]
     port: u16,
-    /// Until the first piece, or the whole answer
-    #[arg(long, value_name = "TIME", default_value = "50ms")]
-    first: Time,
-    /// Pieces of a stream
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pieces: u32,
-    /// Between two pieces
-    #[arg(long, value_name = "TIME", default_value = "5ms")]
-    gap: Time,
+    #[command(flatten)]
+    manner: MannerArgs,
     /// What goes wrong
     #[arg(long, value_enum, default_value_t = FaultName::None)]
     fault: FaultName,
@@ -65,7 +92,7 @@ pub(super) fn serve(args: &AnswersArgs) -> Result<Exit, Failure> {
         FaultName::Lump => Fault::Lump,
         FaultName::Stall => Fault::Stall { at: args.stall_at.0, lasts: args.stall_for.0 },
     };
-    let manner = Manner { first: args.first.0, pieces: args.pieces, gap: args.gap.0, fault, every: args.every };
+    let manner = Manner { fault, every: args.every, ..args.manner.manner() };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

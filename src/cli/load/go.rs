@@ -7,9 +7,10 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::super::load_dashboard::Dashboard;
-use super::super::{Exit, Failure};
-use super::aim::{AimArgs, take_aim};
+use super::super::{Exit, Failure, to_stderr};
+use super::aim::{AimArgs, Opened, take_aim};
 use super::tell::{OutArgs, tell};
+use crate::load;
 use crate::load::engine::shared::{Shared, Stopped};
 use crate::load::engine::{Drive, room};
 use crate::load::face::stamp::now;
@@ -17,7 +18,6 @@ use crate::load::metrics::{FLAWS, Flaw};
 use crate::load::plan::Shard;
 use crate::load::quantity::Time;
 use crate::load::report::{Header, LoadReport};
-use crate::load::run;
 use crate::load::scenario::Suite;
 use crate::world::World;
 
@@ -68,7 +68,7 @@ pub(in crate::cli) fn run_suite(
     args: &RunArgs,
     world: &World,
 ) -> Result<(Exit, LoadReport), Failure> {
-    let (upstream, target) = take_aim(&mut suite, aim, world)?;
+    let aimed = take_aim(&mut suite, aim, world)?;
     args.ignore.iter().for_each(|flaw| suite.ignore.add(*flaw));
     let limits = &mut suite.limits;
     limits.requests = args.max_requests.or(limits.requests);
@@ -87,38 +87,66 @@ pub(in crate::cli) fn run_suite(
         .enable_all()
         .build()
         .map_err(|e| Failure::nothing(format!("no runtime could be started: {e}")))?;
-    let report = runtime.block_on(async {
-        let unreachable = |why: String| Failure { exit: Exit::Unreachable, message: format!("{target}: {why}") };
-        run::reach(&upstream, suite.target.timeouts.connect).await.map_err(unreachable)?;
-        if suite.models.is_empty() {
-            suite.models = run::models(&upstream, &suite.target, &suite.models_exclude)
-                .await
-                .map_err(|e| Failure::usage(format!("{target}: {e}")))?;
+    let (report, credential) = runtime.block_on(async {
+        let opened = aimed.open(&mut suite, aim, world).await?;
+        let credential = opened.credential.clone();
+        let how = How { workers: threads, answering: aimed.answering_threads(), room, start_at };
+        let report = run(suite, &opened, args, &how, baseline.as_ref(), world).await;
+        if let Some(harm) = opened.close().await {
+            to_stderr(&format!("warning: {harm}\n"));
         }
-        let suite = Arc::new(suite);
-        let shared = Arc::new(Shared::new(suite.limits));
-        let drive =
-            Drive { upstream: upstream.clone(), workers: threads, shard: args.shard.unwrap_or(Shard::WHOLE), start_at };
-        let header = Header {
-            run_id: args.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
-            shard: drive.shard,
-            target: target.clone(),
-            began: Timestamp::now().to_string(),
-            workers: threads,
-        };
-        let interrupt = tokio::spawn(interrupted(Arc::clone(&shared)));
-        let mut dashboard = Dashboard::new(world.stderr_is_terminal);
-        let driven =
-            run::run(Arc::clone(&suite), drive, room, Arc::clone(&shared), |glance| dashboard.show(&glance)).await;
-        dashboard.finish();
-        interrupt.abort();
-        let driven = driven.map_err(|e| Failure::nothing(format!("the load engine could not be started: {e}")))?;
-        let circumstances = run::circumstances(&suite, &driven, threads, &shared);
-        let former = baseline.as_ref().map(|b| b.scenarios.as_slice());
-        Ok::<_, Failure>(LoadReport::new(&suite, header, driven.records, circumstances, former))
+        Ok::<_, Failure>((report?, credential))
     })?;
-    let exit = tell(&report, &args.out, world)?;
+    let exit = tell(&report, &args.out, credential.as_ref(), world)?;
     Ok((exit, report))
+}
+
+/// What was found out before the run.
+struct How {
+    workers: usize,
+    /// Threads of this program that answer.
+    answering: usize,
+    room: u64,
+    start_at: Option<u64>,
+}
+
+async fn run(
+    mut suite: Suite,
+    opened: &Opened,
+    args: &RunArgs,
+    how: &How,
+    baseline: Option<&LoadReport>,
+    world: &World,
+) -> Result<LoadReport, Failure> {
+    let (upstream, target) = (&opened.upstream, &opened.name);
+    let unreachable = |why: String| Failure { exit: Exit::Unreachable, message: format!("{target}: {why}") };
+    load::run::reach(upstream, suite.target.timeouts.connect).await.map_err(unreachable)?;
+    if suite.models.is_empty() {
+        suite.models = load::run::models(upstream, &suite.target, &suite.models_exclude)
+            .await
+            .map_err(|e| Failure::usage(format!("{target}: {e}")))?;
+    }
+    let suite = Arc::new(suite);
+    let shared = Arc::new(Shared::new(suite.limits));
+    let shard = args.shard.unwrap_or(Shard::WHOLE);
+    let drive = Drive { upstream: upstream.clone(), workers: how.workers, shard, start_at: how.start_at };
+    let header = Header {
+        run_id: args.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+        shard,
+        target: target.clone(),
+        began: Timestamp::now().to_string(),
+        workers: how.workers,
+    };
+    let interrupt = tokio::spawn(interrupted(Arc::clone(&shared)));
+    let mut dashboard = Dashboard::new(world.stderr_is_terminal);
+    let seen = |glance| dashboard.show(&glance);
+    let driven = load::run::run(Arc::clone(&suite), drive, how.room, Arc::clone(&shared), seen).await;
+    dashboard.finish();
+    interrupt.abort();
+    let driven = driven.map_err(|e| Failure::nothing(format!("the load engine could not be started: {e}")))?;
+    let circumstances = load::run::circumstances(&suite, &driven, how.workers + how.answering, &shared);
+    let former = baseline.map(|b| b.scenarios.as_slice());
+    Ok(LoadReport::new(&suite, header, driven.records, circumstances, former))
 }
 
 /// The first interrupt ends the run with a report; the second ends the program.

@@ -12,6 +12,7 @@ use crate::load::plan::Shard;
 use crate::load::report::{LoadReport, html, junit, markdown, merge, terminal};
 use crate::redact::Redactor;
 use crate::report::store::{StoreError, slug, write_json, write_whole};
+use crate::secret::Secret;
 use crate::world::World;
 
 /// What is written of a run.
@@ -62,9 +63,16 @@ pub(super) struct MergeArgs {
     out: OutArgs,
 }
 
-/// Writes and shows a report, and says with which code to exit.
-pub(super) fn tell(report: &LoadReport, out: &OutArgs, world: &World) -> Result<Exit, Failure> {
-    let redactor = Redactor::new(world.variables()).map_err(Failure::nothing)?;
+/// Writes and shows a report, and says with which code to exit. A credential that was made for the target is masked like those of the
+/// environment.
+pub(super) fn tell(
+    report: &LoadReport,
+    out: &OutArgs,
+    credential: Option<&Secret>,
+    world: &World,
+) -> Result<Exit, Failure> {
+    let own = credential.map(|secret| ("TARGET_TOKEN", secret.expose()));
+    let redactor = Redactor::new(own.into_iter().chain(world.variables())).map_err(Failure::nothing)?;
     let report = &report.redacted(&redactor);
     let shown = terminal::render(report, world.colours());
     let part = if report.shard == Shard::WHOLE {
@@ -164,5 +172,5 @@ pub(super) fn merge_shards(args: &MergeArgs, world: &World) -> Result<Exit, Fail
         }
     }
     let whole = merge::merge(shards).map_err(Failure::usage)?;
-    tell(&whole, &args.out, world)
+    tell(&whole, &args.out, None, world)
 }
