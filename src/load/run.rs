@@ -198,7 +198,7 @@ async fn list(upstream: &Upstream, target: &Target) -> Result<Value, String> {
         request = request.header(*name, *value);
     }
     if let Some(token) = target.tokens.first() {
-        for (name, value) in target.api.credential(token.expose()) {
+        for (name, value) in target.credential(token.expose()) {
             request = request.header(name, value);
         }
     }

@@ -34,7 +34,7 @@ pub(in crate::cli) struct AimArgs {
     /// Take targets from this file [default: the nearest ccsmoke.toml in this folder or above]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The API that requests are written in [default: that of the suite; `anthropic_messages` for a gateway that is started]
+    /// The API that requests are written in [default: that of the suite; `anthropic-messages` for a gateway that is started]
     #[arg(long, value_enum)]
     api: Option<Api>,
     /// Ask for this model (repeatable) [default: those of the suite; those of its profile for a gateway that is started]

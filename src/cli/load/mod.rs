@@ -3,6 +3,7 @@
 mod aim;
 mod answers;
 mod go;
+mod import;
 mod tell;
 
 use std::fmt::Write as _;
@@ -13,6 +14,7 @@ use clap::{Args, Subcommand};
 pub(super) use self::aim::AimArgs;
 use self::answers::AnswersArgs;
 pub(super) use self::go::{RunArgs, run_suite};
+use self::import::ImportArgs;
 use self::tell::MergeArgs;
 use super::{Exit, Failure, to_stdout};
 use crate::load::quantity::Time;
@@ -40,7 +42,7 @@ With --exit-codes k6: 99 for 10, 11 and 15, 107 for 12, 13 and 14.";
 pub struct LoadArgs {
     #[command(subcommand)]
     command: Option<LoadCommand>,
-    /// The suite: a file, or the name of a built-in one (chat, replay, stress)
+    /// The suite: a file, or the name of a built-in one (chat, replay, smoke, stress)
     #[arg(value_name = "SUITE")]
     suites: Vec<String>,
     #[command(flatten)]
@@ -67,6 +69,8 @@ enum LoadCommand {
     List,
     /// Print the JSON Schema of suite files
     Schema,
+    /// Make a suite of k6's options; what cannot be translated is named
+    Import(ImportArgs),
     /// Serve answers with known delays and faults, to measure against or to stand behind a gateway
     Answers(AnswersArgs),
 }
@@ -81,6 +85,7 @@ pub(super) fn main(args: &LoadArgs, world: &World) -> Result<Exit, Failure> {
             to_stdout(&(schema + "\n"))?;
             Ok(Exit::Good)
         }
+        Some(LoadCommand::Import(args)) => import::import(args),
         Some(LoadCommand::Answers(answers)) => answers::serve(answers),
         None => {
             let adjust =

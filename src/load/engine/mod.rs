@@ -6,11 +6,13 @@ mod connection;
 mod exchange;
 mod sessions;
 pub mod shared;
+mod steps;
 mod worker;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -188,6 +190,7 @@ fn drive_group(
         workers: workers as u64,
         epoch: now() + u64::try_from(HEAD_START.as_nanos()).unwrap_or(0),
         in_flight: usize::try_from(room).unwrap_or(usize::MAX).div_ceil(workers),
+        begun: suite.scenarios.iter().map(|_| AtomicU64::new(0)).collect(),
     };
     let recorders = || -> Vec<Option<Arc<Mutex<Recorder>>>> {
         let put_up = |scenario: usize| {
@@ -252,17 +255,18 @@ fn keep_time(
             Some((scenario, arrivals.peekable()))
         })
         .collect();
+    let starts = |scenario: usize| suite.scenarios[scenario].start;
     let next = |plans: &mut Vec<(usize, std::iter::Peekable<_>)>| {
-        let soonest = plans
-            .iter_mut()
-            .filter_map(|(scenario, plan)| plan.peek().map(|(_, due): &(u64, Duration)| (*due, *scenario)));
+        let soonest = plans.iter_mut().filter_map(|(scenario, plan)| {
+            plan.peek().map(|(_, due): &(u64, Duration)| (starts(*scenario) + *due, *scenario))
+        });
         let (_, scenario) = soonest.min()?;
         let (_, plan) = plans.iter_mut().find(|(known, _)| *known == scenario)?;
         let (index, due) = Iterator::next(plan)?;
         Some(Job { scenario, index, due })
     };
     while let Some(job) = next(&mut plans) {
-        let due = common.epoch + u64::try_from(job.due.as_nanos()).unwrap_or(u64::MAX);
+        let due = common.epoch + u64::try_from((starts(job.scenario) + job.due).as_nanos()).unwrap_or(u64::MAX);
         let in_time = wait_until(due, &common.shared);
         let worker = usize::try_from(job.index / common.shard.of % common.workers).unwrap_or(0);
         let sent = in_time && senders[worker].send(job).is_ok();

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use super::request::RequestFile;
 use crate::load::metrics::Flaw;
 use crate::load::quantity::{Rate, Share, Time};
 
@@ -61,20 +62,26 @@ pub enum Order {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TargetFile {
-    /// The base URL, without `/v1`; `--url` or `--target` replace it.
+    /// The base URL, without `/v1`; `--url` or `--target` replace it. `${VARIABLE:-default}` is filled in.
     #[schemars(with = "String")]
     pub url: Spanned<String>,
-    /// A variable that replaces it.
-    pub url_env: Option<String>,
     /// The API that requests are written in.
     pub api: Api,
-    /// Credentials, used in rotation. Real ones belong into a variable.
+    /// Where requests go behind the URL, when not to the API's own path. `raw` needs it.
+    #[schemars(with = "Option<String>")]
+    pub path: Option<Spanned<String>>,
+    /// Credentials, used in rotation. Real ones belong into a variable: `${VARIABLE:-default}` is filled in, and commas in it tell
+    /// several.
     #[serde(default)]
-    pub tokens: Vec<String>,
-    /// The first of these variables that is set replaces them, with commas between them.
+    #[schemars(with = "Vec<String>")]
+    pub tokens: Vec<Spanned<String>>,
+    /// The header that shows a credential as it is, when not the API's own way.
+    #[schemars(with = "Option<String>")]
+    pub auth_header: Option<Spanned<String>>,
+    /// Whether connections are used again.
     #[serde(default)]
-    pub tokens_env: Vec<String>,
-    /// Further headers.
+    pub connections: Connections,
+    /// Further headers. `${VARIABLE:-default}` is filled in.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub headers: BTreeMap<String, Spanned<String>>,
@@ -108,6 +115,17 @@ fn timeout() -> Time {
     Time(std::time::Duration::from_secs(120))
 }
 
+/// Whether connections are used again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Connections {
+    /// As long as the target keeps them open.
+    #[default]
+    Auto,
+    /// Each request has one of its own.
+    New,
+}
+
 /// The API that requests are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -116,6 +134,10 @@ pub enum Api {
     OpenaiChat,
     /// Anthropic's `/v1/messages`.
     AnthropicMessages,
+    /// `OpenAI`'s `/v1/responses`.
+    OpenaiResponses,
+    /// Prompts as they are, posted to a path; of an answer the status is looked at.
+    Raw,
 }
 
 /// What requests are made of.
@@ -194,6 +216,9 @@ pub struct ScenarioFile {
     pub name: Spanned<String>,
     /// When requests are sent.
     pub load: LoadFile,
+    /// When the scenario begins, where scenarios run in parallel.
+    #[schemars(with = "Option<Time>")]
+    pub start: Option<Spanned<Time>>,
     /// What is sent, by weight.
     #[serde(default)]
     pub mix: Vec<MixFile>,
@@ -209,7 +234,7 @@ pub struct ScenarioFile {
     /// How conversations are held, in sessions.
     #[serde(default)]
     pub converse: ConverseFile,
-    /// The requests of `load.once`.
+    /// The requests of `load.once` and `load.steps`.
     #[serde(default)]
     #[schemars(with = "Vec<RequestFile>")]
     pub request: Vec<Spanned<RequestFile>>,
@@ -234,6 +259,9 @@ pub enum LoadFile {
     /// Each of the scenario's requests, all at once.
     #[schemars(with = "OnceFile")]
     Once(Spanned<OnceFile>),
+    /// Each of the scenario's requests, one after another: what is looked at by hand first.
+    #[schemars(with = "StepsFile")]
+    Steps(Spanned<StepsFile>),
 }
 
 /// Arrivals by rate.
@@ -251,6 +279,9 @@ pub struct ArrivalsFile {
     /// Evenly, or at random as independent callers come.
     #[serde(default)]
     pub process: ProcessKind,
+    /// The shape of `gamma`: 1 scatters as `poisson` does, less comes in bursts, more comes evenly.
+    #[schemars(with = "Option<f64>")]
+    pub shape: Option<Spanned<f64>>,
 }
 
 /// How arrivals come about.
@@ -262,6 +293,8 @@ pub enum ProcessKind {
     Constant,
     /// At random: a Poisson process.
     Poisson,
+    /// At random, with gaps of a gamma distribution of this `shape`.
+    Gamma,
 }
 
 /// A rate that is reached evenly.
@@ -295,6 +328,10 @@ pub struct UsersFile {
     /// Numbers that are reached evenly, one after another.
     #[serde(default)]
     pub stages: Vec<UserStage>,
+    /// A user is done after so many requests, or when the time is over.
+    pub each: Option<u32>,
+    /// All users are done after so many requests together, or when the time is over.
+    pub total: Option<u32>,
 }
 
 /// A number of users that is reached evenly.
@@ -333,6 +370,15 @@ fn one() -> u32 {
 #[serde(deny_unknown_fields)]
 pub struct OnceFile {
     /// How many times.
+    #[serde(default = "one")]
+    pub times: u32,
+}
+
+/// Each request so many times, one after another.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StepsFile {
+    /// How many times all of them.
     #[serde(default = "one")]
     pub times: u32,
 }
@@ -386,9 +432,16 @@ pub struct RetryFile {
     #[serde(default = "retry_on")]
     #[schemars(with = "Vec<String>")]
     pub on: Vec<Spanned<String>>,
-    /// The first pause; each further one is twice as long, and each is drawn between none and all of it.
+    /// The first pause.
     #[serde(default = "base")]
     pub base: Time,
+    /// Each further pause is so many times as long as the one before.
+    #[serde(default = "factor")]
+    #[schemars(with = "f64")]
+    pub factor: Spanned<f64>,
+    /// How much of a pause is left to chance.
+    #[serde(default)]
+    pub jitter: Jitter,
     /// The longest pause.
     #[serde(default = "cap")]
     pub cap: Time,
@@ -405,12 +458,27 @@ fn base() -> Time {
     Time(std::time::Duration::from_millis(200))
 }
 
+fn factor() -> Spanned<f64> {
+    Spanned::new(0..0, 2.0)
+}
+
 fn cap() -> Time {
     Time(std::time::Duration::from_secs(5))
 }
 
 fn yes() -> bool {
     true
+}
+
+/// How much of a pause is left to chance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Jitter {
+    /// It is drawn between none and all of it.
+    #[default]
+    Full,
+    /// Nothing.
+    None,
 }
 
 /// How conversations are held.
@@ -465,42 +533,4 @@ impl Default for Think {
         let millis = |n| Time(std::time::Duration::from_millis(n));
         Self { per_char: millis(40), min: millis(200), max: millis(8000), scale: 1.0 }
     }
-}
-
-/// A request of `load.once`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RequestFile {
-    /// Its name: its class in the report.
-    #[schemars(with = "String")]
-    pub name: Spanned<String>,
-    /// The user's message.
-    pub prompt: String,
-    /// The system prompt.
-    pub system: Option<String>,
-    /// The model; drawn like the others' when absent.
-    pub model: Option<String>,
-    /// Whether the answer is streamed.
-    #[serde(default)]
-    pub stream: bool,
-    /// The most tokens of the answer.
-    pub max_tokens: Option<u32>,
-    /// How long the answer may take.
-    pub deadline: Option<Time>,
-    /// Tools on offer.
-    #[serde(default)]
-    #[schemars(with = "Vec<ToolFile>")]
-    pub tool: Vec<Spanned<ToolFile>>,
-}
-
-/// A tool on offer.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ToolFile {
-    /// Its name.
-    pub name: String,
-    /// What it does.
-    pub description: String,
-    /// The JSON Schema of its arguments, as text.
-    pub schema: String,
 }

@@ -8,13 +8,18 @@ use hyper::header::{HeaderName, HeaderValue};
 use toml::Spanned;
 
 use super::file::{
-    ArrivalsFile, LimitsFile, LoadFile, MixFile, ProcessKind, PromptsFile, RequestFile, RetryFile, ScenarioFile,
-    SuiteFile, TargetFile, UsersFile,
+    ArrivalsFile, LimitsFile, LoadFile, MixFile, ProcessKind, PromptsFile, RetryFile, ScenarioFile, SuiteFile,
+    TargetFile, UsersFile,
 };
-use super::{Adjust, Class, Fixed, Limits, Load, Mix, ModelChoice, Retry, Scenario, Source, Suite, Target, Timeouts};
+use super::request::{ExpectFile, RequestFile};
+use super::{
+    Adjust, Api, Class, Fixed, Limits, Load, Mix, ModelChoice, Order, Requests, Retry, Scenario, Source, Suite, Target,
+    Timeouts, variables,
+};
 use crate::file_error::FileError;
 use crate::load::arrivals::{Curve, Process};
 use crate::load::conversation::{self, Conversation};
+use crate::load::expect::Expect;
 use crate::load::metrics::{Failure, Metric};
 use crate::load::threshold::{Subject, Threshold};
 use crate::secret::Secret;
@@ -32,6 +37,15 @@ pub(super) struct Resolver<'a> {
     pub(super) source: &'a Source,
     pub(super) adjust: &'a Adjust,
     pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// What the scenarios of a suite share.
+#[derive(Clone, Copy)]
+struct Data {
+    /// Classes of prompts; named requests follow them, each a class of its own.
+    prompts: usize,
+    conversations: usize,
+    api: Api,
 }
 
 impl Resolver<'_> {
@@ -53,9 +67,13 @@ impl Resolver<'_> {
             None => Vec::new(),
         };
         let mut scenarios = Vec::new();
+        let data = Data { prompts: classes.len(), conversations: conversations.len(), api: file.target.api };
         for scenario in file.scenario {
             let span = scenario.get_ref().name.span();
-            let scenario = self.scenario(scenario.into_inner(), &mut classes, &conversations)?;
+            if let (Some(start), Order::Sequence) = (&scenario.get_ref().start, file.order) {
+                return Err(self.at(start.span(), "only scenarios of `order = \"parallel\"` have a `start`"));
+            }
+            let scenario = self.scenario(scenario.into_inner(), &mut classes, data)?;
             if scenarios.iter().any(|known: &Scenario| known.name == scenario.name) {
                 return Err(self.at(span, "two scenarios have this name"));
             }
@@ -150,25 +168,33 @@ impl Resolver<'_> {
     }
 
     fn target(&self, file: TargetFile) -> Result<Target, FileError> {
-        let from_env = file.url_env.as_ref().and_then(|name| Some((name, (self.variable)(name)?)));
-        let url = if let Some((name, url)) = from_env {
-            base_url(&url).map_err(|e| FileError::whole(self.path, format!("the variable {name}: {e}")))?;
-            url
-        } else {
-            base_url(file.url.get_ref()).map_err(|e| self.at(file.url.span(), e))?;
-            file.url.into_inner()
-        };
-        let replaced = file.tokens_env.iter().find_map(|name| (self.variable)(name).filter(|v| !v.trim().is_empty()));
-        let tokens = match replaced {
-            Some(list) => list.split(',').map(str::trim).filter(|t| !t.is_empty()).map(Secret::new).collect(),
-            None => file.tokens.into_iter().map(Secret::new).collect(),
-        };
+        let url = self.filled(&file.url)?;
+        base_url(&url).map_err(|e| self.at(file.url.span(), e))?;
+        let mut tokens = Vec::new();
+        for text in &file.tokens {
+            let token = self.filled(text)?;
+            if token == *text.get_ref() {
+                tokens.push(Secret::new(token));
+            } else {
+                tokens.extend(token.split(',').map(str::trim).filter(|t| !t.is_empty()).map(Secret::new));
+            }
+        }
         let mut headers = Vec::new();
         for (name, value) in file.headers {
-            if name.parse::<HeaderName>().is_err() || HeaderValue::from_str(value.get_ref()).is_err() {
+            let text = self.filled(&value)?;
+            if name.parse::<HeaderName>().is_err() || HeaderValue::from_str(&text).is_err() {
                 return Err(self.at(value.span(), "this is no header"));
             }
-            headers.push((name, value.into_inner()));
+            headers.push((name, text));
+        }
+        if let Some(name) = &file.auth_header
+            && name.get_ref().parse::<HeaderName>().is_err()
+        {
+            return Err(self.at(name.span(), "this is no header's name"));
+        }
+        let path = file.path.as_ref().map(|path| self.path(path)).transpose()?;
+        if file.api == Api::Raw && path.is_none() {
+            return Err(self.at(file.url.span(), "`api = \"raw\"` needs the `path` that is posted to"));
         }
         let timeouts = Timeouts {
             connect: file.connect_timeout.0,
@@ -176,7 +202,30 @@ impl Resolver<'_> {
             idle: file.idle_timeout.0,
             whole: file.timeout.0,
         };
-        Ok(Target { url, api: file.api, tokens, headers, timeouts })
+        Ok(Target {
+            url,
+            api: file.api,
+            tokens,
+            path,
+            auth_header: file.auth_header.map(Spanned::into_inner),
+            connections: file.connections,
+            headers,
+            timeouts,
+        })
+    }
+
+    /// A text with the caller's variables filled in.
+    fn filled(&self, text: &Spanned<String>) -> Result<String, FileError> {
+        variables::fill(text.get_ref(), self.variable).map_err(|message| self.at(text.span(), message))
+    }
+
+    /// A path behind the base URL.
+    fn path(&self, text: &Spanned<String>) -> Result<String, FileError> {
+        let path = self.filled(text)?;
+        if !path.starts_with('/') || path.parse::<hyper::Uri>().is_err() {
+            return Err(self.at(text.span(), "this is no path; write it like \"/health\""));
+        }
+        Ok(path)
     }
 
     fn limits(&self, file: &LimitsFile) -> Result<Limits, FileError> {
@@ -201,12 +250,7 @@ impl Resolver<'_> {
         })
     }
 
-    fn scenario(
-        &self,
-        file: ScenarioFile,
-        classes: &mut Vec<Class>,
-        conversations: &[Conversation],
-    ) -> Result<Scenario, FileError> {
+    fn scenario(&self, file: ScenarioFile, classes: &mut Vec<Class>, data: Data) -> Result<Scenario, FileError> {
         let name = &file.name;
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if name.get_ref().is_empty() || !name.get_ref().chars().all(plain) {
@@ -214,17 +258,20 @@ impl Resolver<'_> {
         }
         let fail = |message: &str| Err(self.at(name.span(), message));
         let load = self.load(&file.load)?;
-        let mixed = matches!(load, Load::Open(_) | Load::Users(_));
+        let mixed = matches!(load, Load::Open(_) | Load::Users { .. });
         if mixed && file.mix.is_empty() {
             return fail("this load needs a `mix` of what is sent");
         }
         if !mixed && !file.mix.is_empty() {
             return fail("only loads of arrivals, traces and users have a `mix`");
         }
-        if matches!(load, Load::Once { .. }) == file.request.is_empty() {
-            return fail("`load.once` and [[scenario.request]] belong together");
+        if matches!(load, Load::Once { .. } | Load::Steps { .. }) == file.request.is_empty() {
+            return fail("`load.once` and `load.steps` belong together with [[scenario.request]]");
         }
-        if matches!(load, Load::Sessions { .. }) && conversations.is_empty() {
+        if matches!(load, Load::Sessions { .. }) && data.api == Api::Raw {
+            return fail("sessions hold conversations, which `api = \"raw\"` does not know");
+        }
+        if matches!(load, Load::Sessions { .. }) && data.conversations == 0 {
             return fail("sessions need `data.conversations`");
         }
         if mixed && file.mix.iter().all(|m| m.weight == 0) {
@@ -238,10 +285,15 @@ impl Resolver<'_> {
         if matches!(file.model, ModelChoice::Only(ref model) if model.is_empty()) {
             return fail("the model has no name");
         }
-        let mix = file.mix.iter().map(|m| self.mix(m, classes)).collect::<Result<_, _>>()?;
+        let prompts = &classes[..data.prompts];
+        let mix: Vec<Mix> = file.mix.iter().map(|m| self.mix(m, prompts)).collect::<Result<_, _>>()?;
+        if data.api == Api::Raw && (mix.iter().any(|m| m.stream) || file.request.iter().any(|r| r.get_ref().stream)) {
+            return fail("`api = \"raw\"` knows no streams");
+        }
+        let in_turn = matches!(load, Load::Steps { .. });
         let mut requests = Vec::new();
         for request in file.request {
-            requests.push(self.request(request, classes)?);
+            requests.push(self.request(request, classes, data, in_turn)?);
         }
         if file.converse.stops_within == Some(0) || file.converse.max_messages == Some(0) {
             return fail("a conversation has at least one message");
@@ -251,6 +303,7 @@ impl Resolver<'_> {
         Ok(Scenario {
             name: file.name.into_inner(),
             load,
+            start: file.start.map_or(Duration::ZERO, |start| start.into_inner().0.mul_f64(self.adjust.time)),
             mix,
             model: file.model,
             temperature: file.temperature.map(|r| (r.min, r.max)),
@@ -265,9 +318,20 @@ impl Resolver<'_> {
         Ok(match file {
             LoadFile::Arrivals(arrivals) => {
                 let curve = self.rates(arrivals)?;
-                Load::Open(match arrivals.get_ref().process {
-                    ProcessKind::Constant => Process::Even(curve),
-                    ProcessKind::Poisson => Process::Poisson(curve),
+                let file = arrivals.get_ref();
+                Load::Open(match (file.process, &file.shape) {
+                    (ProcessKind::Constant, None) => Process::Even(curve),
+                    (ProcessKind::Poisson, None) => Process::Poisson(curve),
+                    (ProcessKind::Gamma, Some(shape)) if (0.01..=1000.0).contains(shape.get_ref()) => {
+                        Process::Gamma { curve, shape: *shape.get_ref() }
+                    }
+                    (ProcessKind::Gamma, Some(shape)) => {
+                        return Err(self.at(shape.span(), "the shape of `gamma` is between 0.01 and 1000"));
+                    }
+                    (ProcessKind::Gamma, None) => {
+                        return Err(self.at(arrivals.span(), "`process = \"gamma\"` needs a `shape`"));
+                    }
+                    (_, Some(shape)) => return Err(self.at(shape.span(), "only `process = \"gamma\"` has a `shape`")),
                 })
             }
             LoadFile::Trace(trace) => {
@@ -275,7 +339,16 @@ impl Resolver<'_> {
                 let times = conversation::trace(&self.source.path(name.get_ref()), &self.beside(name)?)?;
                 Load::Open(Process::Trace(times.into_iter().map(|t| t.mul_f64(self.adjust.time)).collect()))
             }
-            LoadFile::Users(users) => Load::Users(self.users(users)?),
+            LoadFile::Users(users) => {
+                let file = users.get_ref();
+                let requests = match (file.each, file.total) {
+                    (None, None) => Requests::Any,
+                    (Some(each), None) if each > 0 => Requests::Each(each),
+                    (None, Some(total)) if total > 0 => Requests::Total(self.scaled_users(total)),
+                    _ => return Err(self.at(users.span(), "users have `each` or `total`, which is at least 1")),
+                };
+                Load::Users { curve: self.users(users)?, requests }
+            }
             LoadFile::Sessions(sessions) => {
                 let span = sessions.span();
                 let sessions = sessions.get_ref();
@@ -294,6 +367,12 @@ impl Resolver<'_> {
                     return Err(self.at(once.span(), "`times` is at least 1"));
                 }
                 Load::Once { times: once.get_ref().times }
+            }
+            LoadFile::Steps(steps) => {
+                if steps.get_ref().times == 0 {
+                    return Err(self.at(steps.span(), "`times` is at least 1"));
+                }
+                Load::Steps { times: steps.get_ref().times }
             }
         })
     }
@@ -357,7 +436,13 @@ impl Resolver<'_> {
         Ok(Mix { weight: file.weight, stream: file.stream, classes: chosen })
     }
 
-    fn request(&self, request: Spanned<RequestFile>, classes: &mut Vec<Class>) -> Result<Fixed, FileError> {
+    fn request(
+        &self,
+        request: Spanned<RequestFile>,
+        classes: &mut Vec<Class>,
+        data: Data,
+        in_turn: bool,
+    ) -> Result<Fixed, FileError> {
         let request = request.into_inner();
         let name = request.name.get_ref();
         if name.is_empty() || classes.iter().any(|c| &c.name == name) {
@@ -370,16 +455,66 @@ impl Resolver<'_> {
             }
             tools.push(tool.into_inner());
         }
+        let texts = match (request.prompt, &request.class, &request.get) {
+            (Some(prompt), None, None) => vec![prompt],
+            (None, Some(class), None) => {
+                let known = classes[..data.prompts].iter().find(|c| &c.name == class.get_ref());
+                known.ok_or_else(|| self.at(class.span(), "there is no class of prompts of this name"))?.texts.clone()
+            }
+            (None, None, Some(_)) => vec![String::new()],
+            _ => return Err(self.at(request.name.span(), "a request has one of `prompt`, `class` and `get`")),
+        };
+        let get = request.get.as_ref().map(|path| self.path(path)).transpose()?;
+        let expect = request.expect.as_ref().map(|e| self.expect(e, &get, request.stream, in_turn)).transpose()?;
         let class = index(classes.len());
-        classes.push(Class { name: name.clone(), texts: vec![request.prompt] });
+        classes.push(Class { name: name.clone(), texts });
         Ok(Fixed {
             class,
+            get,
+            auth: request.auth,
+            expect,
             system: request.system,
             model: request.model,
             stream: request.stream,
             max_tokens: request.max_tokens,
             deadline: request.deadline.map(|t| t.0),
             tools,
+        })
+    }
+
+    /// What an answer has to be; what could never be looked at is refused.
+    fn expect(
+        &self,
+        expect: &Spanned<ExpectFile>,
+        get: &Option<String>,
+        stream: bool,
+        in_turn: bool,
+    ) -> Result<Expect, FileError> {
+        let (file, span) = (expect.get_ref(), expect.span());
+        if (file.order || file.incremental) && !stream {
+            return Err(self.at(span, "`order` and `incremental` are for streams"));
+        }
+        if !file.delta.is_empty() && (get.is_none() || !in_turn) {
+            return Err(self.at(span, "`delta` is for a `get` of `load.steps`: counters are read before and after"));
+        }
+        if !file.json.is_empty() && stream {
+            return Err(self.at(span, "`json` is for answers that are not streamed"));
+        }
+        let mut json = Vec::new();
+        for (pointer, value) in &file.json {
+            if !pointer.get_ref().starts_with('/') {
+                return Err(self.at(pointer.span(), "this is no JSON pointer; write it like \"/status\""));
+            }
+            let value = serde_json::to_value(value).map_err(|e| self.at(pointer.span(), e.to_string()))?;
+            json.push((pointer.get_ref().clone(), value));
+        }
+        Ok(Expect {
+            statuses: file.status.as_ref().map(|statuses| statuses.0.clone()).unwrap_or_default(),
+            json,
+            error_shape: file.error_shape,
+            order: file.order,
+            incremental: file.incremental,
+            delta: file.delta.iter().map(|(name, moved)| (name.get_ref().clone(), *moved)).collect(),
         })
     }
 
@@ -391,7 +526,18 @@ impl Resolver<'_> {
                 failure.ok_or_else(|| self.at(kind.span(), "this is no kind of failure; docs/load.md lists them"))?,
             );
         }
-        Ok(Retry { max: file.max, on, base: file.base.0, cap: file.cap.0, honor_retry_after: file.honor_retry_after })
+        if !(1.0..=100.0).contains(file.factor.get_ref()) {
+            return Err(self.at(file.factor.span(), "`factor` is between 1 and 100"));
+        }
+        Ok(Retry {
+            max: file.max,
+            on,
+            base: file.base.0,
+            factor: *file.factor.get_ref(),
+            jitter: file.jitter,
+            cap: file.cap.0,
+            honor_retry_after: file.honor_retry_after,
+        })
     }
 }
 
