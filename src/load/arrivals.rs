@@ -200,14 +200,14 @@ fn gamma(dice: Dice, k: u64, shape: f64) -> f64 {
 
 /// The same for shapes from 1 on; `unit` gives numbers above 0 and up to 1.
 fn gamma_from_one(unit: &impl Fn(u64) -> f64, shape: f64) -> f64 {
-    let d = shape - 1.0 / 3.0;
-    let c = 1.0 / (9.0 * d).sqrt();
+    let scale = shape - 1.0 / 3.0;
+    let spread = 1.0 / (9.0 * scale).sqrt();
     for attempt in 0..20 {
-        let [u, v, w] = [1, 2, 3].map(|n| unit(attempt * 3 + n));
-        let normal = (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();
-        let cube = (1.0 + c * normal).powi(3);
-        if cube > 0.0 && w.ln() < 0.5 * normal * normal + d - d * cube + d * cube.ln() {
-            return d * cube;
+        let [radius, angle, chance] = [1, 2, 3].map(|n| unit(attempt * 3 + n));
+        let normal = (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos();
+        let cube = (1.0 + spread * normal).powi(3);
+        if cube > 0.0 && chance.ln() < 0.5 * normal * normal + scale * (1.0 - cube + cube.ln()) {
+            return scale * cube;
         }
     }
     // After twenty attempts, which nobody will see: the mean.

@@ -73,7 +73,7 @@ impl Expect {
         if !self.json.is_empty() {
             match serde_json::from_slice::<Value>(came.body) {
                 Ok(body) => {
-                    missed.extend(self.json.iter().filter_map(|(pointer, wanted)| other(&body, pointer, wanted)))
+                    missed.extend(self.json.iter().filter_map(|(pointer, wanted)| other(&body, pointer, wanted)));
                 }
                 Err(e) => missed.push(format!("the body is no JSON: {e}")),
             }

@@ -31,6 +31,10 @@ models = ["gpt-4"]
 texts = ["What is a load test?"]
 "#;
 
+/// Keys that are looked at; the last two are only sums of what the scenarios say.
+const KNOWN: [&str; 8] =
+    ["scenarios", "thresholds", "vus", "duration", "iterations", "stages", "maxVUs", "totalDuration"];
+
 /// Translates options.
 ///
 /// # Errors
@@ -61,16 +65,16 @@ pub fn translate(text: &str) -> Result<Translated, String> {
         return Err(format!("no scenario of these options can be translated: {why}"));
     }
     let thresholds = thresholds(&options, &mut left_out);
-    // Both are only sums of what the scenarios say.
-    const KNOWN: [&str; 8] =
-        ["scenarios", "thresholds", "vus", "duration", "iterations", "stages", "maxVUs", "totalDuration"];
     for (key, value) in options.iter().filter(|(key, value)| !KNOWN.contains(&key.as_str()) && !is_empty(value)) {
         left_out.push(format!("{key} = {value}"));
     }
     let mut suite = String::from("# Made of k6's options by `ccsmoke load import`.\n");
     if !left_out.is_empty() {
         suite.push_str("# Not translated:\n");
-        left_out.iter().for_each(|words| suite.push_str(&format!("#   {}\n", words.replace(['\n', '\r'], " "))));
+        for words in &left_out {
+            // Writing to a string cannot fail.
+            let _ = writeln!(suite, "#   {}", words.replace(['\n', '\r'], " "));
+        }
     }
     // k6 begins all scenarios at once, each after its `startTime`.
     suite.push_str("title = \"Imported from k6\"\norder = \"parallel\"\n");

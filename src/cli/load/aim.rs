@@ -13,6 +13,7 @@ use super::answers::MannerArgs;
 use crate::config::{Behind, Config, CredentialSource, Profile, Profiles, Way};
 use crate::gateway::{Gateway, GatewayFailure, Surroundings};
 use crate::load::answers::AnswerSource;
+use crate::load::run::warm_up;
 use crate::load::scenario::{Api, Suite};
 use crate::secret::Secret;
 use crate::tap::Upstream;
@@ -198,18 +199,26 @@ impl Aim {
         let surroundings =
             Surroundings { supervisor: &world.program, environment: &world.environment, folder: &world.folder };
         let base_url = source.as_ref().map(AnswerSource::base_url);
-        let starting = Gateway::start(profile, model.as_deref(), base_url.as_deref(), &surroundings);
+        let starting = async {
+            let gateway = Gateway::start(profile, model.as_deref(), base_url.as_deref(), &surroundings)
+                .await
+                .map_err(|failure| Failure { exit: Exit::Unreachable, message: told(&failure) })?;
+            if let Some(token) = gateway.credential() {
+                suite.target.tokens = vec![token.clone()];
+            }
+            if let (Some(model), true) = (suite.models.first(), suite.target.api != Api::Raw) {
+                warm_up(gateway.upstream(), &suite.target, model).await;
+            }
+            Ok::<_, Failure>(gateway)
+        };
         let gateway = tokio::select! {
-            gateway = starting => gateway.map_err(|failure| Failure { exit: Exit::Unreachable, message: told(&failure) })?,
+            gateway = starting => gateway?,
             _ = tokio::signal::ctrl_c() => {
                 let message = format!("interrupted while the gateway {} started", profile.name);
                 return Err(Failure { exit: Exit::Interrupted, message });
             }
         };
         let credential = gateway.credential().cloned();
-        if let Some(token) = &credential {
-            suite.target.tokens = vec![token.clone()];
-        }
         let how = match (gateway.version().await, &source) {
             (Some(version), Some(_)) => format!("{version}, with a source of answers behind it"),
             (Some(version), None) => version,

@@ -87,6 +87,7 @@ pub(in crate::cli) fn run_suite(
         .enable_all()
         .build()
         .map_err(|e| Failure::nothing(format!("no runtime could be started: {e}")))?;
+    let reports = suite.reports.clone();
     let (report, credential) = runtime.block_on(async {
         let opened = aimed.open(&mut suite, aim, world).await?;
         let credential = opened.credential.clone();
@@ -97,7 +98,7 @@ pub(in crate::cli) fn run_suite(
         }
         Ok::<_, Failure>((report?, credential))
     })?;
-    let exit = tell(&report, &args.out, credential.as_ref(), world)?;
+    let exit = tell(&report, &args.out, &reports, credential.as_ref(), world)?;
     Ok((exit, report))
 }
 
@@ -128,11 +129,11 @@ async fn run(
     }
     let suite = Arc::new(suite);
     let shared = Arc::new(Shared::new(suite.limits));
-    let shard = args.shard.unwrap_or(Shard::WHOLE);
-    let drive = Drive { upstream: upstream.clone(), workers: how.workers, shard, start_at: how.start_at };
+    let part = args.shard.unwrap_or(Shard::WHOLE);
+    let drive = Drive { upstream: upstream.clone(), workers: how.workers, shard: part, start_at: how.start_at };
     let header = Header {
         run_id: args.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
-        shard,
+        shard: part,
         target: target.clone(),
         began: Timestamp::now().to_string(),
         workers: how.workers,

@@ -10,6 +10,7 @@ use super::super::{Exit, Failure, to_stdout};
 use crate::load::judge::{State, Verdict};
 use crate::load::plan::Shard;
 use crate::load::report::{LoadReport, html, junit, markdown, merge, terminal};
+use crate::load::scenario::ReportsFile;
 use crate::redact::Redactor;
 use crate::report::store::{StoreError, slug, write_json, write_whole};
 use crate::secret::Secret;
@@ -68,6 +69,7 @@ pub(super) struct MergeArgs {
 pub(super) fn tell(
     report: &LoadReport,
     out: &OutArgs,
+    reports: &ReportsFile,
     credential: Option<&Secret>,
     world: &World,
 ) -> Result<Exit, Failure> {
@@ -93,11 +95,17 @@ pub(super) fn tell(
     write_json(&json, report).map_err(failed)?;
     let page = html::render(report).map_err(Failure::nothing)?;
     write_whole(&json.with_extension("html"), page.as_bytes()).map_err(failed)?;
-    if let Some(path) = &out.junit {
+    if let Some(path) = &reports.json {
+        write_json(path, report).map_err(failed)?;
+    }
+    if let Some(path) = &reports.html {
+        write_whole(path, page.as_bytes()).map_err(failed)?;
+    }
+    if let Some(path) = out.junit.as_ref().or(reports.junit.as_ref()) {
         let xml = junit::render(report).map_err(Failure::nothing)?;
         write_whole(path, xml.as_bytes()).map_err(failed)?;
     }
-    if let Some(path) = &out.markdown {
+    if let Some(path) = out.markdown.as_ref().or(reports.markdown.as_ref()) {
         write_whole(path, markdown::render(report).as_bytes()).map_err(failed)?;
     }
     to_stdout(&shown)?;
@@ -172,5 +180,5 @@ pub(super) fn merge_shards(args: &MergeArgs, world: &World) -> Result<Exit, Fail
         }
     }
     let whole = merge::merge(shards).map_err(Failure::usage)?;
-    tell(&whole, &args.out, None, world)
+    tell(&whole, &args.out, &ReportsFile::default(), None, world)
 }

@@ -158,12 +158,12 @@ impl Worker {
             if self.recorders[scenario].is_none() {
                 continue;
             }
-            if it.start.is_zero() {
-                self.begin(scenario);
+            if it.load.is_open() {
                 continue;
             }
             let (worker, start) = (Rc::clone(&self), it.start);
             self.spawn(async move {
+                // What begins before its clock does would look faster than it was.
                 worker.pause(Duration::from_nanos(worker.common.epoch.saturating_sub(now())) + start).await;
                 worker.begin(scenario);
             });
@@ -221,12 +221,13 @@ impl Worker {
         self.common.begun[scenario].fetch_add(1, Ordering::Relaxed) < share
     }
 
-    /// Begins a scenario, unless the thread that keeps time gives out its requests.
+    /// Begins a scenario that sends its requests itself.
     fn begin(self: &Rc<Self>, scenario: usize) {
         let suite = Arc::clone(&self.common.suite);
         let it = &suite.scenarios[scenario];
         match &it.load {
             _ if self.is_stopping() => {}
+            // Given out by the thread that keeps time.
             Load::Open(_) => {}
             Load::Users { curve, requests } => super::closed::users(self, scenario, curve, *requests),
             Load::Sessions { .. } => super::sessions::sessions(self, scenario),

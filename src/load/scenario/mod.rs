@@ -1,6 +1,7 @@
 //! A suite of scenarios, checked and put together: all that a run needs to know, the same on every machine.
 
 pub mod file;
+pub mod load_file;
 pub mod request;
 mod resolve;
 pub mod source;
@@ -18,7 +19,7 @@ use super::metrics::{Failure, Flaws, Metric};
 use super::threshold::Threshold;
 use crate::file_error::FileError;
 use crate::secret::Secret;
-pub use file::{Api, Connections, ConverseFile, History, Jitter, ModelChoice, Order};
+pub use file::{Api, Connections, ConverseFile, History, Jitter, ModelChoice, Order, ReportsFile};
 pub use request::{Auth, ToolFile};
 pub use resolve::exclusions;
 pub use source::Source;
@@ -59,6 +60,8 @@ pub struct Suite {
     pub slo: Vec<(Metric, Duration)>,
     /// What has to hold.
     pub thresholds: Vec<Threshold>,
+    /// Where reports are written beside the folder of results.
+    pub reports: ReportsFile,
     /// What sessions replay.
     pub conversations: Vec<Conversation>,
 }

@@ -104,7 +104,10 @@ pub struct ExpectFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statuses(pub Vec<u16>);
 
-impl<'de> Deserialize<'de> for Statuses {
+/// One status. It is read by a visitor of its own, so that a wrong one is shown at its place in a list.
+struct Status(u16);
+
+impl<'de> Deserialize<'de> for Status {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(StatusVisitor)
     }
@@ -112,7 +115,28 @@ impl<'de> Deserialize<'de> for Statuses {
 
 struct StatusVisitor;
 
-impl<'de> Visitor<'de> for StatusVisitor {
+impl Visitor<'_> for StatusVisitor {
+    type Value = Status;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a status such as 200")
+    }
+
+    fn visit_i64<E: de::Error>(self, status: i64) -> Result<Status, E> {
+        let known = u16::try_from(status).ok().filter(|status| (100..600).contains(status));
+        known.map(Status).ok_or_else(|| E::custom(format!("{status} is no HTTP status")))
+    }
+}
+
+impl<'de> Deserialize<'de> for Statuses {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StatusesVisitor)
+    }
+}
+
+struct StatusesVisitor;
+
+impl<'de> Visitor<'de> for StatusesVisitor {
     type Value = Statuses;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,14 +144,13 @@ impl<'de> Visitor<'de> for StatusVisitor {
     }
 
     fn visit_i64<E: de::Error>(self, status: i64) -> Result<Statuses, E> {
-        let known = u16::try_from(status).ok().filter(|status| (100..600).contains(status));
-        known.map(|status| Statuses(vec![status])).ok_or_else(|| E::custom(format!("{status} is no HTTP status")))
+        Ok(Statuses(vec![StatusVisitor.visit_i64::<E>(status)?.0]))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Statuses, A::Error> {
         let mut all = Vec::new();
-        while let Some(status) = list.next_element::<u16>()? {
-            all.extend(self::StatusVisitor.visit_i64::<A::Error>(status.into())?.0);
+        while let Some(Status(status)) = list.next_element()? {
+            all.push(status);
         }
         if all.is_empty() { Err(de::Error::custom("the list of statuses is empty")) } else { Ok(Statuses(all)) }
     }

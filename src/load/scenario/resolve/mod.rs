@@ -1,5 +1,8 @@
 //! From a suite file to a suite: everything is checked, and what is wrong is shown at its place.
 
+mod loads;
+mod requests;
+
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
@@ -7,19 +10,13 @@ use std::time::Duration;
 use hyper::header::{HeaderName, HeaderValue};
 use toml::Spanned;
 
-use super::file::{
-    ArrivalsFile, LimitsFile, LoadFile, MixFile, ProcessKind, PromptsFile, RetryFile, ScenarioFile, SuiteFile,
-    TargetFile, UsersFile,
-};
-use super::request::{ExpectFile, RequestFile};
+use super::file::{LimitsFile, MixFile, PromptsFile, RetryFile, ScenarioFile, SuiteFile, TargetFile};
 use super::{
-    Adjust, Api, Class, Fixed, Limits, Load, Mix, ModelChoice, Order, Requests, Retry, Scenario, Source, Suite, Target,
-    Timeouts, variables,
+    Adjust, Api, Class, Limits, Load, Mix, ModelChoice, Order, Retry, Scenario, Source, Suite, Target, Timeouts,
+    variables,
 };
 use crate::file_error::FileError;
-use crate::load::arrivals::{Curve, Process};
 use crate::load::conversation::{self, Conversation};
-use crate::load::expect::Expect;
 use crate::load::metrics::{Failure, Metric};
 use crate::load::threshold::{Subject, Threshold};
 use crate::secret::Secret;
@@ -129,6 +126,7 @@ impl Resolver<'_> {
             scenarios,
             slo,
             thresholds,
+            reports: file.reports,
             conversations,
         })
     }
@@ -314,110 +312,6 @@ impl Resolver<'_> {
         })
     }
 
-    fn load(&self, file: &LoadFile) -> Result<Load, FileError> {
-        Ok(match file {
-            LoadFile::Arrivals(arrivals) => {
-                let curve = self.rates(arrivals)?;
-                let file = arrivals.get_ref();
-                Load::Open(match (file.process, &file.shape) {
-                    (ProcessKind::Constant, None) => Process::Even(curve),
-                    (ProcessKind::Poisson, None) => Process::Poisson(curve),
-                    (ProcessKind::Gamma, Some(shape)) if (0.01..=1000.0).contains(shape.get_ref()) => {
-                        Process::Gamma { curve, shape: *shape.get_ref() }
-                    }
-                    (ProcessKind::Gamma, Some(shape)) => {
-                        return Err(self.at(shape.span(), "the shape of `gamma` is between 0.01 and 1000"));
-                    }
-                    (ProcessKind::Gamma, None) => {
-                        return Err(self.at(arrivals.span(), "`process = \"gamma\"` needs a `shape`"));
-                    }
-                    (_, Some(shape)) => return Err(self.at(shape.span(), "only `process = \"gamma\"` has a `shape`")),
-                })
-            }
-            LoadFile::Trace(trace) => {
-                let name = &trace.get_ref().file;
-                let times = conversation::trace(&self.source.path(name.get_ref()), &self.beside(name)?)?;
-                Load::Open(Process::Trace(times.into_iter().map(|t| t.mul_f64(self.adjust.time)).collect()))
-            }
-            LoadFile::Users(users) => {
-                let file = users.get_ref();
-                let requests = match (file.each, file.total) {
-                    (None, None) => Requests::Any,
-                    (Some(each), None) if each > 0 => Requests::Each(each),
-                    (None, Some(total)) if total > 0 => Requests::Total(self.scaled_users(total)),
-                    _ => return Err(self.at(users.span(), "users have `each` or `total`, which is at least 1")),
-                };
-                Load::Users { curve: self.users(users)?, requests }
-            }
-            LoadFile::Sessions(sessions) => {
-                let span = sessions.span();
-                let sessions = sessions.get_ref();
-                if [sessions.sessions, sessions.workers, sessions.concurrency].contains(&0) {
-                    return Err(self.at(span, "`sessions`, `workers` and `concurrency` are at least 1"));
-                }
-                Load::Sessions {
-                    sessions: self.scaled_users(sessions.sessions),
-                    workers: sessions.workers,
-                    concurrency: sessions.concurrency,
-                    lasts: sessions.r#for.map(|t| t.0.mul_f64(self.adjust.time)),
-                }
-            }
-            LoadFile::Once(once) => {
-                if once.get_ref().times == 0 {
-                    return Err(self.at(once.span(), "`times` is at least 1"));
-                }
-                Load::Once { times: once.get_ref().times }
-            }
-            LoadFile::Steps(steps) => {
-                if steps.get_ref().times == 0 {
-                    return Err(self.at(steps.span(), "`times` is at least 1"));
-                }
-                Load::Steps { times: steps.get_ref().times }
-            }
-        })
-    }
-
-    fn rates(&self, arrivals: &Spanned<ArrivalsFile>) -> Result<Curve, FileError> {
-        let file = arrivals.get_ref();
-        let Adjust { rate, time, .. } = *self.adjust;
-        let curve = match (file.r#for, file.stages.is_empty()) {
-            (Some(lasts), true) => Curve::new(file.rate.0 * rate, [(file.rate.0 * rate, lasts.0.mul_f64(time))]),
-            (None, false) => {
-                let stages = file.stages.iter().map(|s| (s.to.0 * rate, s.over.0.mul_f64(time)));
-                Curve::new(file.rate.0 * rate, stages)
-            }
-            _ => return Err(self.at(arrivals.span(), "arrivals have either `rate` and `for`, or `stages`")),
-        };
-        if curve.total() <= 0.0 {
-            return Err(self.at(arrivals.span(), "these arrivals come to no request at all"));
-        }
-        Ok(curve)
-    }
-
-    fn users(&self, users: &Spanned<UsersFile>) -> Result<Curve, FileError> {
-        let file = users.get_ref();
-        let time = self.adjust.time;
-        let scaled = |users| f64::from(self.scaled_users(users));
-        let curve = match (file.r#for, file.stages.is_empty()) {
-            (Some(lasts), true) => Curve::new(scaled(file.users), [(scaled(file.users), lasts.0.mul_f64(time))]),
-            (None, false) => {
-                let stages = file.stages.iter().map(|s| (scaled(s.to), s.over.0.mul_f64(time)));
-                Curve::new(scaled(file.users), stages)
-            }
-            _ => return Err(self.at(users.span(), "users have either `users` and `for`, or `stages`")),
-        };
-        if curve.peak() < 1.0 || curve.duration().is_zero() {
-            return Err(self.at(users.span(), "these users come to no request at all"));
-        }
-        Ok(curve)
-    }
-
-    /// So many users, scaled; at least one where there was one.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
-    fn scaled_users(&self, users: u32) -> u32 {
-        if users == 0 { 0 } else { ((f64::from(users) * self.adjust.rate).round() as u32).max(1) }
-    }
-
     fn mix(&self, file: &MixFile, classes: &[Class]) -> Result<Mix, FileError> {
         let mut chosen = Vec::new();
         for name in &file.prompt {
@@ -434,88 +328,6 @@ impl Resolver<'_> {
             return Err(FileError::whole(self.path, "a mix needs prompts: give [data.prompts]"));
         }
         Ok(Mix { weight: file.weight, stream: file.stream, classes: chosen })
-    }
-
-    fn request(
-        &self,
-        request: Spanned<RequestFile>,
-        classes: &mut Vec<Class>,
-        data: Data,
-        in_turn: bool,
-    ) -> Result<Fixed, FileError> {
-        let request = request.into_inner();
-        let name = request.name.get_ref();
-        if name.is_empty() || classes.iter().any(|c| &c.name == name) {
-            return Err(self.at(request.name.span(), "a request needs a name that no other request or class has"));
-        }
-        let mut tools = Vec::new();
-        for tool in request.tool {
-            if let Err(e) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&tool.get_ref().schema) {
-                return Err(self.at(tool.span(), format!("the tool's `schema` is no JSON object: {e}")));
-            }
-            tools.push(tool.into_inner());
-        }
-        let texts = match (request.prompt, &request.class, &request.get) {
-            (Some(prompt), None, None) => vec![prompt],
-            (None, Some(class), None) => {
-                let known = classes[..data.prompts].iter().find(|c| &c.name == class.get_ref());
-                known.ok_or_else(|| self.at(class.span(), "there is no class of prompts of this name"))?.texts.clone()
-            }
-            (None, None, Some(_)) => vec![String::new()],
-            _ => return Err(self.at(request.name.span(), "a request has one of `prompt`, `class` and `get`")),
-        };
-        let get = request.get.as_ref().map(|path| self.path(path)).transpose()?;
-        let expect = request.expect.as_ref().map(|e| self.expect(e, &get, request.stream, in_turn)).transpose()?;
-        let class = index(classes.len());
-        classes.push(Class { name: name.clone(), texts });
-        Ok(Fixed {
-            class,
-            get,
-            auth: request.auth,
-            expect,
-            system: request.system,
-            model: request.model,
-            stream: request.stream,
-            max_tokens: request.max_tokens,
-            deadline: request.deadline.map(|t| t.0),
-            tools,
-        })
-    }
-
-    /// What an answer has to be; what could never be looked at is refused.
-    fn expect(
-        &self,
-        expect: &Spanned<ExpectFile>,
-        get: &Option<String>,
-        stream: bool,
-        in_turn: bool,
-    ) -> Result<Expect, FileError> {
-        let (file, span) = (expect.get_ref(), expect.span());
-        if (file.order || file.incremental) && !stream {
-            return Err(self.at(span, "`order` and `incremental` are for streams"));
-        }
-        if !file.delta.is_empty() && (get.is_none() || !in_turn) {
-            return Err(self.at(span, "`delta` is for a `get` of `load.steps`: counters are read before and after"));
-        }
-        if !file.json.is_empty() && stream {
-            return Err(self.at(span, "`json` is for answers that are not streamed"));
-        }
-        let mut json = Vec::new();
-        for (pointer, value) in &file.json {
-            if !pointer.get_ref().starts_with('/') {
-                return Err(self.at(pointer.span(), "this is no JSON pointer; write it like \"/status\""));
-            }
-            let value = serde_json::to_value(value).map_err(|e| self.at(pointer.span(), e.to_string()))?;
-            json.push((pointer.get_ref().clone(), value));
-        }
-        Ok(Expect {
-            statuses: file.status.as_ref().map(|statuses| statuses.0.clone()).unwrap_or_default(),
-            json,
-            error_shape: file.error_shape,
-            order: file.order,
-            incremental: file.incremental,
-            delta: file.delta.iter().map(|(name, moved)| (name.get_ref().clone(), *moved)).collect(),
-        })
     }
 
     fn retry(&self, file: &RetryFile) -> Result<Retry, FileError> {
