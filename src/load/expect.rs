@@ -9,7 +9,7 @@ use crate::check::counted;
 /// What an answer has to be.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Expect {
-    /// One of these statuses; none asks for what a good answer has.
+    /// One of these statuses; none asks for what fits the rest.
     pub statuses: Vec<u16>,
     /// Values of a JSON body, by JSON pointer.
     pub json: Vec<(String, Value)>,
@@ -57,16 +57,29 @@ const ORDER: [Flaw; 4] = [Flaw::Order, Flaw::EndMarker, Flaw::DoubleFinish, Flaw
 const GRAIN: f64 = 1e-9;
 
 impl Expect {
-    /// Whether this status is one that is expected.
+    /// Whether this status is one that is expected: where none is named, one of an error for an error's shape, and else one of success.
     pub fn takes(&self, status: u16) -> bool {
-        if self.statuses.is_empty() { (200..300).contains(&status) } else { self.statuses.contains(&status) }
+        match (self.statuses.is_empty(), self.error_shape) {
+            (false, _) => self.statuses.contains(&status),
+            (true, Some(_)) => (400..600).contains(&status),
+            (true, None) => (200..300).contains(&status),
+        }
+    }
+
+    /// Whether a refusal is what is expected.
+    pub fn asks_for_refusal(&self) -> bool {
+        !self.statuses.is_empty() || self.error_shape.is_some()
     }
 
     /// What is not as expected, in words.
     pub fn missed(&self, came: &Came<'_>) -> Vec<String> {
         if !self.takes(came.status) {
             let asked = self.statuses.iter().map(u16::to_string).collect::<Vec<_>>().join(" or ");
-            let asked = if asked.is_empty() { "one of success".to_owned() } else { asked };
+            let asked = match (asked.is_empty(), self.error_shape) {
+                (false, _) => asked,
+                (true, Some(_)) => "one of an error".to_owned(),
+                (true, None) => "one of success".to_owned(),
+            };
             return vec![format!("the status is {}, not {asked}", came.status)];
         }
         let mut missed = Vec::new();
@@ -156,6 +169,10 @@ mod tests {
         let refused = Expect { statuses: vec![400, 404], ..Expect::default() };
         assert_eq!(missed(&refused, &came(404)), "");
         assert_eq!(missed(&refused, &came(200)), "the status is 200, not 400 or 404");
+        let shaped = Expect { error_shape: Some(ErrorShape::Openai), ..Expect::default() };
+        assert_eq!(missed(&shaped, &came(200)), "the status is 200, not one of an error");
+        let body = br#"{"error": {"message": "no"}}"#;
+        assert_eq!(missed(&shaped, &Came { status: 401, body, ..Came::default() }), "");
     }
 
     #[test]

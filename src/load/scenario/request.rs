@@ -79,7 +79,7 @@ pub struct ToolFile {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectFile {
-    /// The status, or any of several.
+    /// The status, or any of several; without it any of an error where an `error_shape` is expected, and else any of success.
     pub status: Option<Statuses>,
     /// Values of the JSON body, by JSON pointer: `{ "/status" = "healthy" }`.
     #[serde(default)]
