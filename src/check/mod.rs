@@ -29,6 +29,7 @@ pub use junit::junit;
 pub use report::{CheckReport, Row, Seen};
 use table::{CHECKS, Check, Phase};
 pub use tell::{markdown, text};
+pub(crate) use telling::counted;
 
 /// How many checks are at the gateway at once.
 const TOGETHER: usize = 6;

@@ -279,7 +279,7 @@ async fn typed(args: &CheckArgs, url: &str, world: &World, common: &Common) -> R
 }
 
 /// The id that the client sends for an alias; any other name is an id already.
-fn wire_name(name: &str) -> String {
+pub(super) fn wire_name(name: &str) -> String {
     match name {
         "opus" | "sonnet" | "haiku" => format!("claude-{name}-5-5"),
         other => other.to_owned(),

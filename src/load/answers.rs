@@ -1,4 +1,4 @@
-//! A fast source of answers with known delays and known faults, in both APIs: what a load is calibrated against, and what can stand
+//! A fast source of answers with known delays and known faults, in all APIs: what a load is calibrated against, and what can stand
 //! behind a gateway so that what the gateway adds to each piece is known. Each piece says when it left.
 
 use std::io;
@@ -12,16 +12,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, Sleep};
 
+use super::face::INVALID_TOKEN;
 use super::face::stamp::{Stamp, now};
 use super::scenario::Api;
 use crate::serve::http;
+
+/// A model that the source does not know; every other one is answered for.
+pub const NO_MODEL: &str = "nonexistent-model";
 
 /// How answers come.
 #[derive(Debug, Clone, Default)]
@@ -131,7 +135,14 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     }
     let body = body.collect().await?.to_bytes();
     let asked: Asked = serde_json::from_slice(&body).unwrap_or_default();
-    let api = if head.uri.path().ends_with("/messages") { Api::AnthropicMessages } else { Api::OpenaiChat };
+    let api = match head.uri.path() {
+        path if path.ends_with("/messages") => Api::AnthropicMessages,
+        path if path.ends_with("/responses") => Api::OpenaiResponses,
+        _ => Api::OpenaiChat,
+    };
+    if let Some((status, error)) = refusal(api, &head.headers, &asked.model) {
+        return Ok(whole(status, &error));
+    }
     let number = shared.served.fetch_add(1, Ordering::Relaxed);
     let Manner { first, pieces, gap, fault, every } = shared.manner.clone();
     let fault = if number.is_multiple_of(every.max(1)) { fault } else { Fault::None };
@@ -171,7 +182,27 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         cut: (fault == Fault::Cut).then_some(pieces / 2),
         wait: Some(Box::pin(tokio::time::sleep_until(due))),
         only: None,
+        number: 0,
+        said: String::new(),
     }))
+}
+
+/// What any provider refuses: a credential that is none, and a model that does not exist.
+fn refusal(api: Api, headers: &HeaderMap, model: &str) -> Option<(u16, Value)> {
+    let shown = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_invalid =
+        [shown("authorization").trim_start_matches("Bearer "), shown("x-api-key")].contains(&INVALID_TOKEN);
+    let (status, kind, words) = match (is_invalid, model == NO_MODEL) {
+        (true, _) => (401, "authentication_error", "this credential is invalid".to_owned()),
+        (false, true) => (404, "not_found_error", format!("there is no model {NO_MODEL:?}")),
+        (false, false) => return None,
+    };
+    let error = json!({ "type": kind, "message": words });
+    let body = match api {
+        Api::AnthropicMessages => json!({ "type": "error", "error": error }),
+        Api::OpenaiChat | Api::OpenaiResponses | Api::Raw => json!({ "error": error }),
+    };
+    Some((status, body))
 }
 
 fn whole(status: u16, body: &Value) -> Response<Pieces> {
@@ -191,7 +222,8 @@ fn stream_of(pieces: Pieces) -> Response<Pieces> {
 fn message(api: Api, model: &str, tokens: u32) -> Value {
     let text = "word ".repeat(tokens.max(1) as usize);
     match api {
-        Api::OpenaiChat => json!({
+        Api::OpenaiResponses => response(model, "completed", &text, tokens),
+        Api::OpenaiChat | Api::Raw => json!({
             "id": "c", "object": "chat.completion", "created": 0, "model": model,
             "choices": [{ "index": 0, "message": { "role": "assistant", "content": text }, "finish_reason": "stop" }],
             "usage": { "prompt_tokens": 10, "completion_tokens": tokens, "total_tokens": 10 + tokens },
@@ -201,6 +233,27 @@ fn message(api: Api, model: &str, tokens: u32) -> Value {
             "stop_reason": "end_turn", "stop_sequence": null, "usage": { "input_tokens": 10, "output_tokens": tokens },
         }),
     }
+}
+
+/// A response of the Responses API.
+fn response(model: &str, status: &str, text: &str, tokens: u32) -> Value {
+    let over = status == "completed";
+    let usage = json!({ "input_tokens": 10, "output_tokens": tokens, "total_tokens": 10 + tokens });
+    json!({
+        "id": "resp_c", "object": "response", "created_at": 0, "model": model, "status": status, "error": null,
+        "output": if over { json!([item("completed", text)]) } else { json!([]) },
+        "usage": if over { usage } else { Value::Null },
+    })
+}
+
+/// The one message of a response.
+fn item(status: &str, text: &str) -> Value {
+    let content = if status == "completed" { json!([part(text)]) } else { json!([]) };
+    json!({ "id": "msg_c", "type": "message", "status": status, "role": "assistant", "content": content })
+}
+
+fn part(text: &str) -> Value {
+    json!({ "type": "output_text", "text": text, "annotations": [] })
 }
 
 /// The body of an answer: pieces as they become due.
@@ -219,6 +272,9 @@ struct Pieces {
     wait: Option<Pin<Box<Sleep>>>,
     /// The one piece of an answer that is not streamed.
     only: Option<Bytes>,
+    /// Of a response: the number of the next event, and what was said so far.
+    number: u32,
+    said: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -242,6 +298,8 @@ impl Pieces {
             cut: None,
             wait: None,
             only: Some(body),
+            number: 0,
+            said: String::new(),
         }
     }
 
@@ -255,9 +313,32 @@ impl Pieces {
         format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap_or_default())
     }
 
-    fn start(&self) -> String {
+    /// An event of a response, with its number.
+    fn numbered(&mut self, mut data: Value) -> String {
+        data["sequence_number"] = self.number.into();
+        self.number += 1;
+        Self::event(&data)
+    }
+
+    /// An event of the one message of a response.
+    fn of_item(&mut self, kind: &str, more: &[(&str, Value)]) -> String {
+        let mut data = json!({ "type": kind, "item_id": "msg_c", "output_index": 0, "content_index": 0 });
+        for (key, value) in more {
+            data[*key] = value.clone();
+        }
+        self.numbered(data)
+    }
+
+    fn start(&mut self) -> String {
         match self.api {
-            Api::OpenaiChat => self.chunk(&json!({ "role": "assistant", "content": "" }), None),
+            Api::OpenaiResponses => {
+                let begun = response(&self.model, "in_progress", "", 0);
+                self.numbered(json!({ "type": "response.created", "response": begun }))
+                    + &self.numbered(json!({ "type": "response.in_progress", "response": begun }))
+                    + &self.of_item("response.output_item.added", &[("item", item("in_progress", ""))])
+                    + &self.of_item("response.content_part.added", &[("part", part(""))])
+            }
+            Api::OpenaiChat | Api::Raw => self.chunk(&json!({ "role": "assistant", "content": "" }), None),
             Api::AnthropicMessages => {
                 let message = json!({
                     "id": "m", "type": "message", "role": "assistant", "model": self.model, "content": [],
@@ -270,10 +351,14 @@ impl Pieces {
         }
     }
 
-    fn content(&self) -> String {
+    fn content(&mut self) -> String {
         let text = format!("{} word ", Stamp { received: self.received, sent: now() });
         match self.api {
-            Api::OpenaiChat => self.chunk(&json!({ "content": text }), None),
+            Api::OpenaiResponses => {
+                self.said.push_str(&text);
+                self.of_item("response.output_text.delta", &[("delta", text.into())])
+            }
+            Api::OpenaiChat | Api::Raw => self.chunk(&json!({ "content": text }), None),
             Api::AnthropicMessages => {
                 let delta = json!({ "type": "text_delta", "text": text });
                 Self::event(&json!({ "type": "content_block_delta", "index": 0, "delta": delta }))
@@ -281,9 +366,19 @@ impl Pieces {
         }
     }
 
-    fn end(&self) -> String {
+    fn end(&mut self) -> String {
         match self.api {
-            Api::OpenaiChat => {
+            Api::OpenaiResponses => {
+                let said = std::mem::take(&mut self.said);
+                self.of_item("response.output_text.done", &[("text", said.as_str().into())])
+                    + &self.of_item("response.content_part.done", &[("part", part(&said))])
+                    + &self.of_item("response.output_item.done", &[("item", item("completed", &said))])
+                    + &{
+                        let whole = response(&self.model, "completed", &said, self.all);
+                        self.numbered(json!({ "type": "response.completed", "response": whole }))
+                    }
+            }
+            Api::OpenaiChat | Api::Raw => {
                 let usage =
                     json!({ "prompt_tokens": 10, "completion_tokens": self.all, "total_tokens": 10 + self.all });
                 let last = json!({

@@ -116,6 +116,13 @@ pub enum Process {
     Even(Curve),
     /// At random along the curve, as independent callers do: a Poisson process.
     Poisson(Curve),
+    /// At random along the curve, with gaps of a gamma distribution: a shape of 1 is Poisson's, less comes in bursts.
+    Gamma {
+        /// The rates.
+        curve: Curve,
+        /// The shape, above 0.
+        shape: f64,
+    },
     /// At recorded times, from the plan's start, ascending.
     Trace(Arc<[Duration]>),
 }
@@ -140,7 +147,7 @@ impl Process {
     /// How long arrivals come.
     pub fn duration(&self) -> Duration {
         match self {
-            Self::Even(curve) | Self::Poisson(curve) => curve.duration(),
+            Self::Even(curve) | Self::Poisson(curve) | Self::Gamma { curve, .. } => curve.duration(),
             Self::Trace(times) => times.last().copied().unwrap_or_default(),
         }
     }
@@ -148,7 +155,7 @@ impl Process {
     /// How many arrivals a second come on average, for the allowance of the engine's lag.
     pub fn peak_rate(&self) -> f64 {
         match self {
-            Self::Even(curve) | Self::Poisson(curve) => curve.peak(),
+            Self::Even(curve) | Self::Poisson(curve) | Self::Gamma { curve, .. } => curve.peak(),
             #[expect(clippy::cast_precision_loss, reason = "a trace is short of 2^52 lines")]
             Self::Trace(times) => times.len() as f64 / self.duration().as_secs_f64().max(1e-3),
         }
@@ -167,11 +174,44 @@ impl Iterator for Arrivals<'_> {
                 self.sum -= (1.0 - self.dice.unit(Lane::Pause, k)).ln();
                 curve.when(self.sum, &mut self.hint)?
             }
+            Process::Gamma { curve, shape } => {
+                // A mean of 1 keeps the rate.
+                self.sum += gamma(self.dice, k, *shape) / shape;
+                curve.when(self.sum, &mut self.hint)?
+            }
             Process::Trace(times) => *times.get(usize::try_from(k).ok()?)?,
         };
         self.next += 1;
         Some((k, due))
     }
+}
+
+/// What is drawn for arrival k from a gamma distribution of this shape and scale 1. Its mean is the shape. Source: Marsaglia and Tsang,
+/// "A simple method for generating gamma variables" (2000).
+fn gamma(dice: Dice, k: u64, shape: f64) -> f64 {
+    /// How many numbers an arrival may use up: each attempt takes three, and fails in one case of twenty at most.
+    const LANES: u64 = 64;
+    let unit = |n: u64| 1.0 - dice.unit(Lane::Pause, k.wrapping_mul(LANES).wrapping_add(n));
+    if shape < 1.0 {
+        return gamma_from_one(&unit, shape + 1.0) * unit(0).powf(1.0 / shape);
+    }
+    gamma_from_one(&unit, shape)
+}
+
+/// The same for shapes from 1 on; `unit` gives numbers above 0 and up to 1.
+fn gamma_from_one(unit: &impl Fn(u64) -> f64, shape: f64) -> f64 {
+    let scale = shape - 1.0 / 3.0;
+    let spread = 1.0 / (9.0 * scale).sqrt();
+    for attempt in 0..20 {
+        let [radius, angle, chance] = [1, 2, 3].map(|n| unit(attempt * 3 + n));
+        let normal = (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos();
+        let cube = (1.0 + spread * normal).powi(3);
+        if cube > 0.0 && chance.ln() < 0.5 * normal * normal + scale * (1.0 - cube + cube.ln()) {
+            return scale * cube;
+        }
+    }
+    // After twenty attempts, which nobody will see: the mean.
+    shape
 }
 
 #[cfg(test)]
@@ -237,7 +277,35 @@ mod tests {
         assert!((0.95..1.05).contains(&(variance.sqrt() / mean)), "exponential gaps scatter as much as they last");
     }
 
+    #[test]
+    fn gamma_arrivals_keep_the_rate_and_scatter_by_their_shape() {
+        for shape in [0.25, 1.0, 4.0] {
+            let process = Process::Gamma { curve: Curve::new(200.0, [(200.0, seconds(200.0))]), shape };
+            let due = all(&process);
+            assert!((38_500..41_500).contains(&due.len()), "{shape}: {}", due.len());
+            let gaps: Vec<f64> = due.windows(2).map(|w| w[1].saturating_sub(w[0]).as_secs_f64()).collect();
+            let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+            let variance = gaps.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
+            let scatter = variance.sqrt() / mean * shape.sqrt();
+            assert!((0.95..1.05).contains(&scatter), "{shape}: {scatter}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn gamma_arrivals_follow_from_the_seed_and_the_shards_of_a_plan_are_the_plan(
+            seed in any::<u64>(), shape in 0.05..20.0_f64, rate in 1.0..300.0_f64, shards in 1_u64..5,
+        ) {
+            let process = Process::Gamma { curve: Curve::new(rate, [(rate / 2.0, seconds(5.0)), (rate, seconds(5.0))]), shape };
+            let dice = Dice::new(seed, "x");
+            let whole: Vec<_> = process.arrivals(dice).collect();
+            let of = |shard: u64| process.arrivals(dice).filter(move |(k, _)| k % shards == shard);
+            let mut parts: Vec<_> = (0..shards).flat_map(of).collect();
+            parts.sort_unstable();
+            prop_assert_eq!(&parts, &whole);
+            prop_assert!(whole.is_sorted_by_key(|(_, due)| *due));
+        }
+
         #[test]
         fn arrivals_ascend_and_are_as_many_as_the_curve_means(
             from in 0.0..50.0_f64,

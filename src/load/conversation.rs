@@ -1,4 +1,5 @@
-//! Conversations to be replayed: our own files, rows of `ShareGPT` and of Mooncake's traces, and recorded sessions of Claude Code.
+//! Conversations to be replayed: our own files, rows of `ShareGPT` and of Mooncake's traces, captures of other tools, and recorded
+//! sessions of Claude Code.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::captured::{self, Captured};
 use crate::file_error::FileError;
 
 /// A conversation.
@@ -100,27 +102,47 @@ struct Mooncake {
 /// It is not JSON, or not a conversation; with the place.
 pub fn parse(path: &Path, text: &str) -> Result<Vec<Conversation>, FileError> {
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut found = Vec::new();
+    let mut rows = Vec::new();
     if path.extension().is_some_and(|e| e == "jsonl") {
         for (line, start) in lines(text) {
-            found.push(one(path, text, line, start, &format!("{stem}-{}", found.len()))?);
+            rows.push(row(path, text, line, start, &format!("{stem}-{}", rows.len()))?);
         }
     } else if text.trim_start().starts_with('[') {
-        let rows: Vec<Value> = serde_json::from_str(text).map_err(|e| json_error(path, text, 0, text, &e))?;
-        for row in rows {
-            let row = row.to_string();
-            let conversation = one(path, &row, &row, 0, &format!("{stem}-{}", found.len()));
+        let list: Vec<Value> = serde_json::from_str(text).map_err(|e| json_error(path, text, 0, text, &e))?;
+        for entry in list {
+            let entry = entry.to_string();
+            let read = row(path, &entry, &entry, 0, &format!("{stem}-{}", rows.len()));
             // The place would be one within the row as it was printed again.
-            let number = found.len() + 1;
-            found.push(conversation.map_err(|e| FileError::whole(path, format!("entry {number}: {}", e.message)))?);
+            let number = rows.len() + 1;
+            rows.push(read.map_err(|e| FileError::whole(path, format!("entry {number}: {}", e.message)))?);
         }
     } else {
-        found.push(one(path, text, text, 0, &stem)?);
+        rows.push(row(path, text, text, 0, &stem)?);
+    }
+    let mut found = Vec::new();
+    let mut captured = Vec::new();
+    for row in rows {
+        match row {
+            Row::Conversation(conversation) => found.push(conversation),
+            Row::Captured(more) => captured.extend(more),
+        }
+    }
+    for (number, captured) in captured::longest(captured).into_iter().enumerate() {
+        let id = captured.id.unwrap_or_else(|| format!("{stem}-{number}"));
+        found.push(Conversation { id, script: Script::Messages(captured.messages) });
     }
     if found.is_empty() {
         return Err(FileError::whole(path, "holds no conversation"));
     }
     Ok(found)
+}
+
+/// What a row of a file holds.
+enum Row {
+    /// A conversation.
+    Conversation(Conversation),
+    /// What was captured, of which others may know more.
+    Captured(Vec<Captured>),
 }
 
 /// The times of a trace, from its first row, ascending.
@@ -166,10 +188,25 @@ fn lines(text: &str) -> impl Iterator<Item = (&str, usize)> {
     })
 }
 
-fn one(path: &Path, text: &str, part: &str, start: usize, id: &str) -> Result<Conversation, FileError> {
+fn row(path: &Path, text: &str, part: &str, start: usize, id: &str) -> Result<Row, FileError> {
+    let value: Value = serde_json::from_str(part).map_err(|e| json_error(path, text, start, part, &e))?;
+    if captured::is_spans(&value) {
+        return Ok(Row::Captured(captured::spans(&value)));
+    }
+    if value.get("messages").is_some() && value.get("conversation_id").is_none() {
+        let captured = captured::request(&value);
+        if captured.messages.is_empty() {
+            let message = "no conversation: there is no `conversation_id`, and no message of a user with a text";
+            return Err(FileError::at(path, text, start..start + 1, message));
+        }
+        return Ok(Row::Captured(vec![captured]));
+    }
+    one(path, text, part, start, id, &value).map(Row::Conversation)
+}
+
+fn one(path: &Path, text: &str, part: &str, start: usize, id: &str, value: &Value) -> Result<Conversation, FileError> {
     let fail = |e: &serde_json::Error| json_error(path, text, start, part, e);
     let wrong = |message: &str| FileError::at(path, text, start..start + 1, message);
-    let value: Value = serde_json::from_str(part).map_err(|e| fail(&e))?;
     if value.get("conversations").is_some() {
         let row: ShareGpt = serde_json::from_str(part).map_err(|e| fail(&e))?;
         let messages = row.conversations.into_iter().filter_map(|turn| {
@@ -251,6 +288,19 @@ mod tests {
         let mooncake = "{\"timestamp\": 1000, \"input_length\": 3, \"output_length\": 5, \"hash_ids\": [1]}\n\n{\"timestamp\": 1500}\n";
         assert_eq!(parse(Path::new("m.jsonl"), mooncake).unwrap().len(), 2);
         assert_eq!(trace(Path::new("m.jsonl"), mooncake).unwrap(), [Duration::ZERO, Duration::from_millis(500)]);
+        let captures = "{\"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]}\n\
+                        {\"id\": \"x\", \"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]}\n";
+        let ids: Vec<String> =
+            parse(Path::new("captures.jsonl"), captures).unwrap().into_iter().map(|c| c.id).collect();
+        assert_eq!(ids, ["captures-0", "x"]);
+        let span = |said: &str| {
+            format!("{{\"attributes\": {{\"gen_ai.conversation.id\": \"c\", \"gen_ai.input.messages\": [{said}]}}}}\n")
+        };
+        let said = "{\"role\": \"user\", \"parts\": [{\"type\": \"text\", \"content\": \"hi\"}]}";
+        let answered = format!("{said}, {}", said.replace("user", "assistant"));
+        let read = parse(Path::new("spans.jsonl"), &(span(said) + &span(&answered) + &span(""))).unwrap();
+        let Script::Messages(messages) = &read[0].script else { panic!() };
+        assert_eq!((read.len(), read[0].id.as_str(), messages.len()), (1, "c", 2), "the longest of each");
         let recorded = RecordedRequest {
             wait_ms: 5,
             headers: vec![],
@@ -273,6 +323,8 @@ mod tests {
             "{\"conversation_id\": \"a\", \"messages\": [{\"role\":\"user\",\"content\":\"x\"}]}\n{oops\n",
         );
         assert!(error.starts_with("two.jsonl:2:2"), "{error}");
+        let error = shown("c.jsonl", "{\"messages\": [{\"role\": \"usr\", \"content\": \"hi\"}]}");
+        assert!(error.contains("no message of a user"), "{error}");
         assert!(trace(Path::new("t.jsonl"), "{\"timestamp\":5}\n{\"timestamp\":1}").is_err());
     }
 

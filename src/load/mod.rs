@@ -3,11 +3,14 @@
 
 pub mod answers;
 pub mod arrivals;
+pub mod captured;
 pub mod conversation;
 pub mod dice;
 pub mod engine;
+pub mod expect;
 pub mod face;
 pub mod judge;
+pub mod k6;
 pub mod metrics;
 pub mod plan;
 pub mod quantity;

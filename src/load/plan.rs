@@ -89,10 +89,11 @@ impl<'a> Plan<'a> {
             None => None,
         };
         let drawn = model.unwrap_or_else(|| self.model(k));
+        let texts = &self.suite.classes[usize::from(fixed.class)].texts;
         let ask = Ask {
             model: fixed.model.as_deref().unwrap_or(&self.suite.models[usize::from(drawn)]),
             system: fixed.system.as_deref(),
-            messages: vec![(Role::User, &self.suite.classes[usize::from(fixed.class)].texts[0])],
+            messages: vec![(Role::User, &texts[self.dice.place(Lane::Text, k, texts.len())])],
             stream: fixed.stream,
             temperature: self.temperature(k),
             max_tokens: fixed.max_tokens.or(self.scenario.max_tokens),

@@ -6,15 +6,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::Request;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::header::HOST;
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::conversation::Role;
 use super::engine::shared::{Shared, Stopped};
 use super::engine::{Drive, Driven, drive, out_of_time};
+use super::face::Ask;
 use super::judge::{self, Circumstances, State};
 use super::metrics::Metric;
 use super::metrics::histogram::Histogram;
@@ -27,7 +29,7 @@ use crate::tap::{DialError, Dialled, Upstream};
 /// How often a run is looked at while it goes on.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The largest list of models that is read, in bytes.
+/// The largest answer outside of the plan that is read, such as a list of models, in bytes.
 const MAX_LIST_BYTES: usize = 4 << 20;
 
 /// What is seen of a run while it goes on.
@@ -189,27 +191,55 @@ pub async fn models(upstream: &Upstream, target: &Target, exclude: &[String]) ->
 }
 
 async fn list(upstream: &Upstream, target: &Target) -> Result<Value, String> {
+    let (status, body) = exchange(upstream, target, Method::GET, "/v1/models", Bytes::new()).await?;
+    if !status.is_success() {
+        return Err(format!("status {status}: {}", super::face::error_words(&body)));
+    }
+    serde_json::from_slice(&body).map_err(|e| format!("not JSON: {e}"))
+}
+
+/// Asks a gateway that has just been started for one short answer, which is measured nowhere: what it loads for its first request would
+/// be held against the first requests of the plan. What comes of it is told by the run.
+pub async fn warm_up(upstream: &Upstream, target: &Target, model: &str) {
+    let ask = Ask { model, messages: vec![(Role::User, "Hello.")], max_tokens: Some(16), ..Ask::default() };
+    let body = Bytes::from(target.api.body(&ask));
+    let asked = exchange(upstream, target, Method::POST, target.path(), body);
+    drop(tokio::time::timeout(target.timeouts.whole, asked).await);
+}
+
+/// One request outside of the plan.
+async fn exchange(
+    upstream: &Upstream,
+    target: &Target,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<(StatusCode, Bytes), String> {
     let io = match upstream.dial().await {
         Ok(io) => io,
         Err(DialError::Connect(e) | DialError::Tls(e)) => return Err(format!("no connection: {e}")),
     };
-    let mut request = Request::get(format!("{}/v1/models", upstream.prefix())).header(HOST, upstream.authority());
+    let uri = format!("{}{path}", upstream.prefix());
+    let mut request = Request::builder().method(method).uri(uri).header(HOST, upstream.authority());
     for (name, value) in target.api.headers() {
         request = request.header(*name, *value);
     }
+    for (name, value) in &target.headers {
+        request = request.header(name, value);
+    }
     if let Some(token) = target.tokens.first() {
-        for (name, value) in target.api.credential(token.expose()) {
+        for (name, value) in target.credential(token.expose()) {
             request = request.header(name, value);
         }
     }
-    let request = request.body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
+    let request = request.body(Full::new(body)).map_err(|e| e.to_string())?;
     match io {
         Dialled::Plain(tcp) => ask(TokioIo::new(tcp), request).await,
         Dialled::Tls(tls) => ask(TokioIo::new(tls), request).await,
     }
 }
 
-async fn ask<T>(io: T, request: Request<Empty<Bytes>>) -> Result<Value, String>
+async fn ask<T>(io: T, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), String>
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
@@ -217,12 +247,8 @@ where
     let answer = async move {
         let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
         let status = response.status();
-        let body =
-            Limited::new(response.into_body(), MAX_LIST_BYTES).collect().await.map_err(|e| e.to_string())?.to_bytes();
-        if !status.is_success() {
-            return Err(format!("status {status}: {}", super::face::error_words(&body)));
-        }
-        serde_json::from_slice(&body).map_err(|e| format!("not JSON: {e}"))
+        let body = Limited::new(response.into_body(), MAX_LIST_BYTES).collect().await.map_err(|e| e.to_string())?;
+        Ok((status, body.to_bytes()))
     };
     // The connection ends with the answer; why is told by the answer.
     let (answer, _) = tokio::join!(answer, connection);

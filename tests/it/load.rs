@@ -1,11 +1,14 @@
 //! Load and replay through the command, against a source of answers whose delays and faults are known.
 
+mod asking;
 mod bad_input;
 mod faults;
+mod gateways;
 mod measuring;
 mod replaying;
 mod reports;
 mod sharding;
+mod steps;
 mod suites;
 
 use std::path::{Path, PathBuf};
@@ -76,6 +79,13 @@ impl Suite {
 
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("suite.toml")
+    }
+
+    /// Has this in the place of that.
+    pub(crate) fn change(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.path()).unwrap();
+        assert!(text.contains(from), "{from}");
+        std::fs::write(self.path(), text.replace(from, to)).unwrap();
     }
 
     pub(crate) fn results(&self) -> PathBuf {

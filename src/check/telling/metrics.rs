@@ -26,7 +26,7 @@ const USAGE: [(Counter, u64); 4] = [
 ];
 
 /// The value of a counter in a document; a counter that is not there yet is 0.
-fn counted(document: &str, name: &str) -> Result<f64, String> {
+pub(crate) fn counted(document: &str, name: &str) -> Result<f64, String> {
     if name.starts_with('/') {
         let json: Value = serde_json::from_str(document).map_err(|e| format!("the metrics are no JSON: {e}"))?;
         return match json.pointer(name) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 pub(super) use audit::audit;
 pub(super) use fallback::fallback;
 pub(super) use health::health;
+pub(crate) use metrics::counted;
 pub(super) use metrics::metrics;
 
 /// How long counters and records may lag behind the answer.

@@ -32,6 +32,10 @@ pub(super) struct Tried {
     pub(super) gaps: Vec<u32>,
     /// From the provider's sending of a piece to its arrival, in microseconds.
     pub(super) delays: Vec<u32>,
+    /// The status, once it came.
+    pub(super) status: Option<u16>,
+    /// The body, where it was read whole.
+    pub(super) body: Bytes,
     /// The answer, as far as it came.
     pub(super) reading: Reading,
     /// What failed.
@@ -61,21 +65,9 @@ impl Asked<'_> {
         let whole = began + self.timeouts.whole;
         let first = if self.stream { whole.min(began + self.timeouts.ttft) } else { whole };
         let mut deadline = Deadline::new(first);
-        tried.marks.start = now();
-        let reads = connection.arrival.reads();
-        let response = match connection.send(request, &mut deadline).await {
-            Some(Ok(response)) => response,
-            Some(Err(e)) => {
-                tried.stale = reused && (e.is_canceled() || is_closed(&e)) && connection.arrival.reads() <= reads + 1;
-                tried.failure = Some((Failure::Cut, format!("no answer came: {}", words(&e))));
-                return tried;
-            }
-            None => {
-                tried.failure = Some(self.timed_out(whole, "no status came"));
-                return tried;
-            }
+        let Some(response) = self.head(connection, request, reused, &mut deadline, &mut tried).await else {
+            return tried;
         };
-        tried.marks.headers = Some(connection.arrival.at());
         if response.status() == StatusCode::OK {
             self.check_head(&response, &mut tried);
             if self.stream {
@@ -88,6 +80,36 @@ impl Asked<'_> {
         }
         self.judge(&mut tried);
         tried
+    }
+
+    /// Sends a request; its answer from the head on, or nothing when it failed before.
+    pub(super) async fn head(
+        &self,
+        connection: &mut Connection,
+        request: Request<Full<Bytes>>,
+        reused: bool,
+        deadline: &mut Deadline,
+        tried: &mut Tried,
+    ) -> Option<Response<Incoming>> {
+        tried.marks.start = now();
+        let whole = Instant::now() + self.timeouts.whole;
+        let reads = connection.arrival.reads();
+        match connection.send(request, deadline).await {
+            Some(Ok(response)) => {
+                tried.marks.headers = Some(connection.arrival.at());
+                tried.status = Some(response.status().as_u16());
+                Some(response)
+            }
+            Some(Err(e)) => {
+                tried.stale = reused && (e.is_canceled() || is_closed(&e)) && connection.arrival.reads() <= reads + 1;
+                tried.failure = Some((Failure::Cut, format!("no answer came: {}", words(&e))));
+                None
+            }
+            None => {
+                tried.failure = Some(self.timed_out(whole, "no status came"));
+                None
+            }
+        }
     }
 
     /// What is wrong with an answer that came to its end.
@@ -188,7 +210,7 @@ impl Asked<'_> {
     }
 
     /// Reads a body to its end; `None` when it failed.
-    async fn read_body(
+    pub(super) async fn read_body(
         &self,
         connection: &mut Connection,
         mut body: Incoming,
@@ -239,11 +261,12 @@ impl Asked<'_> {
     ) {
         let Some(body) = self.read_body(connection, body, deadline, tried).await else { return };
         let reading = self.api.whole(&body);
+        tried.body = body;
         let head_flaws = std::mem::replace(&mut tried.reading, reading).flaws;
         head_flaws.iter().for_each(|flaw| tried.reading.flaws.add(flaw));
     }
 
-    async fn read_refusal(
+    pub(super) async fn read_refusal(
         &self,
         connection: &mut Connection,
         response: Response<Incoming>,
@@ -255,6 +278,7 @@ impl Asked<'_> {
         tried.retry_after = after.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let body = self.read_body(connection, response.into_body(), deadline, tried).await.unwrap_or_default();
         let words = format!("status {status}: {}", error_words(&body));
+        tried.body = body;
         tried.failure = Some((Failure::of_status(status), words));
     }
 }

@@ -7,11 +7,13 @@ mod exchange;
 mod open;
 mod sessions;
 pub mod shared;
+mod steps;
 mod worker;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -186,6 +188,7 @@ fn drive_group(
         workers: workers as u64,
         epoch: now() + u64::try_from(HEAD_START.as_nanos()).unwrap_or(0),
         in_flight: usize::try_from(room).unwrap_or(usize::MAX).div_ceil(workers),
+        begun: suite.scenarios.iter().map(|_| AtomicU64::new(0)).collect(),
     };
     let recorders = || -> Vec<Option<Arc<Mutex<Recorder>>>> {
         let put_up = |scenario: usize| {

@@ -32,9 +32,10 @@ pub(super) fn arrivals(worker: &Rc<Worker>, scenario: usize, process: &Process) 
 
 async fn keep_time(worker: &Rc<Worker>, scenario: usize, process: &Process, alarm: &Alarm) {
     let suite = Arc::clone(&worker.common.suite);
-    let dice = Plan::new(&suite, &suite.scenarios[scenario]).dice();
+    let it = &suite.scenarios[scenario];
+    let dice = Plan::new(&suite, it).dice();
     for (index, due) in process.arrivals(dice).filter(|(k, _)| worker.is_mine(*k)) {
-        let moment = worker.common.epoch + u64::try_from(due.as_nanos()).unwrap_or(u64::MAX);
+        let moment = worker.common.epoch + u64::try_from((it.start + due).as_nanos()).unwrap_or(u64::MAX);
         let in_time = worker.unless_stopped(alarm.wait_until(moment)).await.is_some();
         worker.recorder(scenario, |r| {
             r.record.plan(due);

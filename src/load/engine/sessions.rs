@@ -25,7 +25,7 @@ pub(super) fn sessions(worker: &Rc<Worker>, scenario: usize) {
     let all = u64::from(sessions) * u64::from(workers);
     for session in (0..all).filter(|session| worker.is_mine(*session)) {
         let number = u32::try_from(session).unwrap_or(u32::MAX);
-        let began_us = worker.now() / 1000;
+        let began_us = worker.now(scenario) / 1000;
         worker.recorder(scenario, |r| {
             r.record.sessions.insert(number, SessionRecord { began_us, ..SessionRecord::default() });
         });
@@ -65,7 +65,7 @@ impl Worker {
                 break;
             }
             let conversation = match ends {
-                Some(end) if self.now() >= end => break,
+                Some(end) if self.now(scenario) >= end => break,
                 Some(_) => &conversations[dice.place(Lane::Conversation, lane.index(number, 0), conversations.len())],
                 // Each once: every lane takes those that leave its rest.
                 None => match usize::try_from(first + number * lane.of).ok().and_then(|i| conversations.get(i)) {
@@ -77,7 +77,7 @@ impl Worker {
                 Script::Messages(messages) => self.converse(scenario, lane, number, conversation, messages).await,
                 Script::Recorded(requests) => self.replay(scenario, lane, number, conversation, requests).await,
             };
-            let ended_us = self.now() / 1000;
+            let ended_us = self.now(scenario) / 1000;
             let session = u32::try_from(lane.session).unwrap_or(u32::MAX);
             let interrupted = self.is_stopping() && failure.is_none() && record.error.is_some();
             self.recorder(scenario, |recorder| {
@@ -137,8 +137,8 @@ impl Worker {
             };
             let body = Bytes::from(suite.target.api.body(&ask));
             let draw = Draw { ask, class: None, model, deadline: None };
-            let written = Written { body, target: None, headers: Vec::new(), stream: draw.ask.stream };
-            let at = Place { scenario, index: lane.index(number, turn as u64), due: self.now() };
+            let written = Written { body, stream: draw.ask.stream, ..Written::default() };
+            let at = Place { scenario, index: lane.index(number, turn as u64), due: self.now(scenario) };
             let (reading, came) = self.request(at, (None, model), &written, None).await;
             match spoken(&mut record, reading.as_ref().map(|r| (r.tokens.input, r.tokens.output)), came) {
                 Ok(()) => {}
@@ -186,8 +186,9 @@ impl Worker {
                 body: Bytes::from(serde_json::to_vec(&body).unwrap_or_default()),
                 target: Some(request.target.clone()),
                 headers: headers.collect(),
+                ..Written::default()
             };
-            let at = Place { scenario, index: lane.index(number, turn as u64), due: self.now() };
+            let at = Place { scenario, index: lane.index(number, turn as u64), due: self.now(scenario) };
             let (reading, came) = self.request(at, (None, place.unwrap_or(u16::MAX)), &written, None).await;
             match spoken(&mut record, reading.map(|r| (r.tokens.input, r.tokens.output)), came) {
                 Ok(()) => {}

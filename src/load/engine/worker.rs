@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ use super::connection::Connection;
 use super::exchange::{Asked, Tried};
 use super::shared::Shared;
 use crate::load::dice::{Dice, Lane};
-use crate::load::face::Reading;
 use crate::load::face::stamp::now;
+use crate::load::face::{INVALID_TOKEN, Reading};
 use crate::load::metrics::Failure;
 use crate::load::metrics::recorder::{Marks, Recorder, Sample};
 use crate::load::plan::{Draw, Plan, Shard};
-use crate::load::scenario::{History, Load, Retry, Scenario, Suite, Timeouts};
+use crate::load::scenario::{Api, Auth, Connections, History, Jitter, Load, Retry, Scenario, Suite, Timeouts};
 use crate::tap::{DialError, Upstream};
 
 /// A request that is due.
@@ -34,7 +34,7 @@ pub(super) struct Job {
     pub(super) scenario: usize,
     /// Its number in the scenario's plan.
     pub(super) index: u64,
-    /// When it is due, from the start of the group.
+    /// When it is due, from the start of the scenario.
     pub(super) due: Duration,
 }
 
@@ -51,6 +51,8 @@ pub(super) struct Common {
     pub(super) epoch: u64,
     /// The most requests at once in one worker.
     pub(super) in_flight: usize,
+    /// How many requests users have begun, by the scenario's place in the suite.
+    pub(super) begun: Arc<[AtomicU64]>,
 }
 
 /// One worker.
@@ -62,6 +64,8 @@ pub(super) struct Worker {
     pub(super) recorders: Vec<Option<Arc<Mutex<Recorder>>>>,
     /// By credential.
     headers: Vec<HeaderMap>,
+    /// Without a credential, and with a wrong one.
+    unauthorised: [HeaderMap; 2],
     uri: Uri,
     idle: RefCell<Vec<Connection>>,
     slots: Semaphore,
@@ -74,12 +78,35 @@ pub(super) struct Worker {
 pub(super) struct Place {
     pub(super) scenario: usize,
     pub(super) index: u64,
-    /// In nanoseconds since the group began.
+    /// In nanoseconds since the scenario began.
     pub(super) due: u64,
 }
 
+/// How a request is written, and how its answer is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// As the API of the target has it.
+    #[default]
+    Api,
+    /// A GET, whose answer is taken as it is.
+    Get,
+}
+
+/// A request that is written out in the suite.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    /// Its place in the scenario.
+    pub(super) request: usize,
+    /// The body of its path when the steps began, where counters are compared.
+    pub(super) before: Option<String>,
+}
+
 /// What is written for a request.
+#[derive(Default)]
 pub(super) struct Written {
+    pub(super) kind: Kind,
+    pub(super) auth: Auth,
+    pub(super) step: Option<Step>,
     pub(super) body: Bytes,
     /// Where to, when not to the API's own path.
     pub(super) target: Option<String>,
@@ -101,17 +128,18 @@ impl Worker {
         put(&mut plain, "user-agent", concat!("ccsmoke/", env!("CARGO_PKG_VERSION")));
         target.api.headers().iter().for_each(|(name, value)| put(&mut plain, name, value));
         target.headers.iter().for_each(|(name, value)| put(&mut plain, name, value));
-        let with_token = |token: &crate::secret::Secret| {
+        let with_token = |token: &str| {
             let mut map = plain.clone();
-            target.api.credential(token.expose()).iter().for_each(|(name, value)| put(&mut map, name, value));
+            target.credential(token).iter().for_each(|(name, value)| put(&mut map, name, value));
             map
         };
-        let mut headers: Vec<HeaderMap> = target.tokens.iter().map(with_token).collect();
+        let mut headers: Vec<HeaderMap> = target.tokens.iter().map(|token| with_token(token.expose())).collect();
         if headers.is_empty() {
-            headers.push(plain);
+            headers.push(plain.clone());
         }
         Self {
-            uri: format!("{}{}", common.upstream.prefix(), target.api.path()).parse().unwrap_or_default(),
+            unauthorised: [with_token(INVALID_TOKEN), plain],
+            uri: format!("{}{}", common.upstream.prefix(), target.path()).parse().unwrap_or_default(),
             slots: Semaphore::new(common.in_flight),
             stopping: common.shared.stopping().child_token(),
             common,
@@ -133,12 +161,16 @@ impl Worker {
             if self.recorders[scenario].is_none() {
                 continue;
             }
-            match &it.load {
-                Load::Open(process) => super::open::arrivals(&self, scenario, process)?,
-                Load::Users(curve) => super::closed::users(&self, scenario, curve),
-                Load::Sessions { .. } => super::sessions::sessions(&self, scenario),
-                Load::Once { times } => self.once(scenario, it, *times),
+            if let Load::Open(process) = &it.load {
+                super::open::arrivals(&self, scenario, process)?;
+                continue;
             }
+            let (worker, start) = (Rc::clone(&self), it.start);
+            self.spawn(async move {
+                // What begins before its clock does would look faster than it was.
+                worker.pause(Duration::from_nanos(worker.common.epoch.saturating_sub(now())) + start).await;
+                worker.begin(scenario);
+            });
         }
         self.tasks.close();
         self.tasks.wait().await;
@@ -158,9 +190,14 @@ impl Worker {
         &self.common.suite.scenarios[place]
     }
 
-    /// Nanoseconds since the group began.
-    pub(super) fn now(&self) -> u64 {
-        now().saturating_sub(self.common.epoch)
+    /// When a scenario begins, on the host's monotonic clock.
+    fn epoch(&self, scenario: usize) -> u64 {
+        self.common.epoch + u64::try_from(self.scenario(scenario).start.as_nanos()).unwrap_or(0)
+    }
+
+    /// Nanoseconds since a scenario began.
+    pub(super) fn now(&self, scenario: usize) -> u64 {
+        now().saturating_sub(self.epoch(scenario))
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -183,16 +220,25 @@ impl Worker {
         shard.has(number) && number / shard.of % workers == self.number
     }
 
-    fn once(self: &Rc<Self>, scenario: usize, it: &Scenario, times: u32) {
-        let count = it.requests.len() as u64 * u64::from(times);
-        for index in (0..count).filter(|index| self.is_mine(*index)) {
-            let worker = Rc::clone(self);
-            self.spawn(async move {
-                let suite = Arc::clone(&worker.common.suite);
-                let Some(draw) = Plan::new(&suite, &suite.scenarios[scenario]).fixed(index) else { return };
-                let place = Place { scenario, index, due: worker.now() };
-                worker.drawn(place, &draw).await;
-            });
+    /// Takes a request from this shard's share of a number that all users of a scenario have together; false when none is left.
+    pub(super) fn may_begin(&self, scenario: usize, total: u32) -> bool {
+        let Shard { index, of } = self.common.shard;
+        let share = u64::from(total) / of + u64::from(index < u64::from(total) % of);
+        self.common.begun[scenario].fetch_add(1, Ordering::Relaxed) < share
+    }
+
+    /// Begins a scenario that sends its requests itself.
+    fn begin(self: &Rc<Self>, scenario: usize) {
+        let suite = Arc::clone(&self.common.suite);
+        let it = &suite.scenarios[scenario];
+        match &it.load {
+            _ if self.is_stopping() => {}
+            // Given out by the thread that keeps time.
+            Load::Open(_) => {}
+            Load::Users { curve, requests } => super::closed::users(self, scenario, curve, *requests),
+            Load::Sessions { .. } => super::sessions::sessions(self, scenario),
+            Load::Once { times } => self.once(scenario, it, *times),
+            Load::Steps { times } => self.steps(scenario, *times),
         }
     }
 
@@ -200,7 +246,7 @@ impl Worker {
     pub(super) async fn planned(&self, job: Job) {
         let suite = Arc::clone(&self.common.suite);
         let due = u64::try_from(job.due.as_nanos()).unwrap_or(u64::MAX);
-        let lag = self.now().saturating_sub(due);
+        let lag = self.now(job.scenario).saturating_sub(due);
         self.recorder(job.scenario, |r| r.record.lag.record(lag / 1000));
         let draw = Plan::new(&suite, &suite.scenarios[job.scenario]).draw(job.index);
         self.drawn(Place { scenario: job.scenario, index: job.index, due }, &draw).await;
@@ -209,7 +255,7 @@ impl Worker {
     /// A request as it was drawn.
     pub(super) async fn drawn(&self, place: Place, draw: &Draw<'_>) -> Option<Reading> {
         let body = Bytes::from(self.common.suite.target.api.body(&draw.ask));
-        let written = Written { body, target: None, headers: Vec::new(), stream: draw.ask.stream };
+        let written = Written { body, stream: draw.ask.stream, ..Written::default() };
         let tags = (draw.class, draw.model);
         self.request(place, tags, &written, draw.deadline).await.0
     }
@@ -263,14 +309,14 @@ impl Worker {
     ) -> (Sample, Option<Reading>) {
         let retry = self.scenario(place.scenario).retry.as_ref();
         let dice = Plan::new(&self.common.suite, self.scenario(place.scenario)).dice();
-        sample.start = self.now();
+        sample.start = self.now(place.scenario);
         loop {
             let Some(tried) = self.unless_stopped(self.one_try(place, written, timeouts)).await else {
                 sample.interrupted = true;
-                sample.end = self.now();
+                sample.end = self.now(place.scenario);
                 return (sample, None);
             };
-            let end = self.now();
+            let end = self.now(place.scenario);
             if let (Some((failure, _)), Some(retry)) = (&tried.failure, retry)
                 && retry.on.contains(failure)
                 && sample.retried.len() < retry.max as usize
@@ -282,13 +328,13 @@ impl Worker {
                     continue;
                 }
             }
-            return self.done(sample, tried, end);
+            return self.done(place, sample, tried, end);
         }
     }
 
     /// A sample of the last try.
-    fn done(&self, mut sample: Sample, tried: Tried, end: u64) -> (Sample, Option<Reading>) {
-        let epoch = self.common.epoch;
+    fn done(&self, place: Place, mut sample: Sample, tried: Tried, end: u64) -> (Sample, Option<Reading>) {
+        let epoch = self.epoch(place.scenario);
         let since = |at: Option<u64>| at.map(|at| at.saturating_sub(epoch));
         let marks = tried.marks;
         sample.marks = Marks {
@@ -314,7 +360,7 @@ impl Worker {
         (sample, Some(tried.reading))
     }
 
-    async fn one_try(&self, place: Place, written: &Written, timeouts: &Timeouts) -> Tried {
+    pub(super) async fn one_try(&self, place: Place, written: &Written, timeouts: &Timeouts) -> Tried {
         let suite = &self.common.suite;
         let it = self.scenario(place.scenario);
         let keep_text = matches!(it.load, Load::Sessions { .. }) && it.converse.history == History::Live;
@@ -325,14 +371,22 @@ impl Worker {
                 Err(failure) => return Tried { failure: Some(failure), ..Tried::default() },
             };
             let request = self.write(place, written);
-            let mut tried = asked.send(&mut connection, request, connect.is_none()).await;
+            let mut tried = if written.kind == Kind::Get || suite.target.api == Api::Raw {
+                asked.fetch(&mut connection, request, connect.is_none()).await
+            } else {
+                asked.send(&mut connection, request, connect.is_none()).await
+            };
             if tried.stale {
                 // Closed while it was idle: nobody has seen this request, so it goes out on another connection.
                 self.recorder(place.scenario, |r| r.record.stale_connections += 1);
                 continue;
             }
             tried.marks.connect = connect;
-            if !matches!(tried.failure, Some((failure, _)) if failure.is_timeout() || failure == Failure::Cut)
+            if let Some(step) = &written.step {
+                self.hold_to(place.scenario, step, &mut tried);
+            }
+            if suite.target.connections == Connections::Auto
+                && !matches!(tried.failure, Some((failure, _)) if failure.is_timeout() || failure == Failure::Cut)
                 && connection.is_reusable().await
             {
                 self.idle.borrow_mut().push(connection);
@@ -344,12 +398,16 @@ impl Worker {
     fn write(&self, place: Place, written: &Written) -> Request<Full<Bytes>> {
         let token = usize::try_from(place.index % self.headers.len() as u64).unwrap_or(0);
         let mut request = Request::new(Full::new(written.body.clone()));
-        *request.method_mut() = Method::POST;
+        *request.method_mut() = if written.kind == Kind::Get { Method::GET } else { Method::POST };
         *request.uri_mut() = match &written.target {
             Some(target) => format!("{}{target}", self.common.upstream.prefix()).parse().unwrap_or_default(),
             None => self.uri.clone(),
         };
-        request.headers_mut().clone_from(&self.headers[token]);
+        request.headers_mut().clone_from(match written.auth {
+            Auth::Valid => &self.headers[token],
+            Auth::Invalid => &self.unauthorised[0],
+            Auth::None => &self.unauthorised[1],
+        });
         for (name, value) in &written.headers {
             request.headers_mut().insert(name, value.clone());
         }
@@ -382,11 +440,16 @@ impl Worker {
     }
 }
 
-/// How long to wait before trying again: a random part of a pause that doubles, or what the other side asks for when that is longer.
+/// How long to wait before trying again: a random part of a pause that grows, or what the other side asks for when that is longer.
 fn backoff(retry: &Retry, dice: Dice, index: u64, tries: usize, asked: Option<Duration>) -> Duration {
-    let doubled = retry.base.saturating_mul(1 << tries.min(20)).min(retry.cap);
-    let lane = index.wrapping_mul(64).wrapping_add(tries as u64);
-    let jittered = doubled.mul_f64(dice.unit(Lane::Backoff, lane));
+    let tries = i32::try_from(tries).unwrap_or(i32::MAX);
+    let grown = retry.base.as_secs_f64() * retry.factor.powi(tries);
+    let pause = Duration::try_from_secs_f64(grown).map_or(retry.cap, |pause| pause.min(retry.cap));
+    let lane = index.wrapping_mul(64).wrapping_add(u64::from(tries.unsigned_abs()));
+    let jittered = match retry.jitter {
+        Jitter::Full => pause.mul_f64(dice.unit(Lane::Backoff, lane)),
+        Jitter::None => pause,
+    };
     match asked {
         Some(asked) if retry.honor_retry_after => jittered.max(asked),
         _ => jittered,
@@ -398,11 +461,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pause_doubles_up_to_its_cap_and_retry_after_is_kept() {
+    fn the_pause_grows_up_to_its_cap_and_retry_after_is_kept() {
         let retry = Retry {
             max: 5,
             on: vec![],
             base: Duration::from_millis(200),
+            factor: 2.0,
+            jitter: Jitter::Full,
             cap: Duration::from_secs(1),
             honor_retry_after: true,
         };
@@ -412,6 +477,9 @@ mod tests {
         }
         assert!(backoff(&retry, dice, 7, 0, None) <= retry.base);
         assert!(backoff(&retry, dice, 7, 0, Some(Duration::from_secs(9))) >= Duration::from_secs(9));
+        let even = Retry { jitter: Jitter::None, factor: 1.5, ..retry.clone() };
+        let pauses = [0, 1, 2, 40].map(|tries| backoff(&even, dice, 7, tries, None).as_millis());
+        assert_eq!(pauses, [200, 300, 450, 1000]);
         let deaf = Retry { honor_retry_after: false, ..retry };
         assert!(backoff(&deaf, dice, 7, 0, Some(Duration::from_secs(9))) <= deaf.base);
     }

@@ -5,6 +5,7 @@
 
 mod anthropic;
 mod openai;
+mod responses;
 pub mod stamp;
 
 use serde::Serialize;
@@ -14,6 +15,9 @@ use super::conversation::Role;
 use super::metrics::{Flaw, Flaws, record::Tokens};
 use super::scenario::{Api, ToolFile};
 use stamp::Stamp;
+
+/// The credential that is shown where a wrong one is asked for.
+pub const INVALID_TOKEN: &str = "invalid";
 
 /// The most text of an answer that is kept, in bytes.
 const KEPT_TEXT: usize = 1 << 20;
@@ -107,6 +111,8 @@ pub enum Reader {
     Openai(openai::Reader),
     /// Of Messages.
     Anthropic(anthropic::Reader),
+    /// Of Responses.
+    Responses(responses::Reader),
 }
 
 /// What both readers gather.
@@ -177,7 +183,9 @@ impl Reader {
     /// A reader of one streamed answer.
     pub fn new(api: Api) -> Self {
         match api {
-            Api::OpenaiChat => Self::Openai(openai::Reader::default()),
+            // Nothing is streamed where nothing is known of answers.
+            Api::OpenaiChat | Api::Raw => Self::Openai(openai::Reader::default()),
+            Api::OpenaiResponses => Self::Responses(responses::Reader::default()),
             Api::AnthropicMessages => Self::Anthropic(anthropic::Reader::default()),
         }
     }
@@ -193,6 +201,7 @@ impl Reader {
         match self {
             Self::Openai(reader) => &mut reader.gathered,
             Self::Anthropic(reader) => &mut reader.gathered,
+            Self::Responses(reader) => &mut reader.gathered,
         }
     }
 
@@ -201,6 +210,7 @@ impl Reader {
         match self {
             Self::Openai(reader) => reader.event(data),
             Self::Anthropic(reader) => reader.event(name, data),
+            Self::Responses(reader) => reader.event(name, data),
         }
     }
 
@@ -214,14 +224,17 @@ impl Reader {
         match self {
             Self::Openai(reader) => reader.finish(),
             Self::Anthropic(reader) => reader.finish(),
+            Self::Responses(reader) => reader.finish(),
         }
     }
 }
 
 impl Api {
-    /// Where requests go, behind the base URL.
+    /// Where requests go, behind the base URL, where nothing else is said.
     pub fn path(self) -> &'static str {
         match self {
+            Self::OpenaiResponses => "/v1/responses",
+            Self::Raw => "/",
             Self::OpenaiChat => "/v1/chat/completions",
             Self::AnthropicMessages => "/v1/messages",
         }
@@ -231,7 +244,7 @@ impl Api {
     pub fn credential(self, token: &str) -> Vec<(&'static str, String)> {
         let bearer = ("authorization", format!("Bearer {token}"));
         match self {
-            Self::OpenaiChat => vec![bearer],
+            Self::OpenaiChat | Self::OpenaiResponses | Self::Raw => vec![bearer],
             // Gateways take either; Anthropic itself takes the key by its own header.
             Self::AnthropicMessages => vec![bearer, ("x-api-key", token.to_owned())],
         }
@@ -240,20 +253,21 @@ impl Api {
     /// Headers that each request has.
     pub fn headers(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::OpenaiChat => &[("content-type", "application/json")],
+            Self::OpenaiChat | Self::OpenaiResponses | Self::Raw => &[("content-type", "application/json")],
             Self::AnthropicMessages => &[("content-type", "application/json"), ("anthropic-version", "2023-06-01")],
         }
     }
 
     /// The body of a request.
     pub fn body(self, ask: &Ask<'_>) -> Vec<u8> {
+        match self {
+            Self::OpenaiResponses => return responses::body(ask),
+            Self::Raw => return ask.messages.last().map(|(_, text)| text.as_bytes().to_vec()).unwrap_or_default(),
+            Self::OpenaiChat | Self::AnthropicMessages => {}
+        }
         let is_openai = self == Self::OpenaiChat;
-        let said = |role, content| Said { role, content };
-        let told = ask.system.filter(|_| is_openai).map(|system| said("system", system));
-        let messages = ask.messages.iter().map(|(role, content)| match role {
-            Role::User => said("user", content),
-            Role::Assistant => said("assistant", content),
-        });
+        let told = ask.system.filter(|_| is_openai).map(|system| Said { role: "system", content: system });
+        let messages = ask.messages.iter().map(|(role, content)| said(*role, content));
         let body = Body {
             model: ask.model,
             system: ask.system.filter(|_| !is_openai),
@@ -271,7 +285,7 @@ impl Api {
         let schema: Value = serde_json::from_str(&tool.schema).unwrap_or_default();
         let (name, description) = (&tool.name, &tool.description);
         match self {
-            Self::OpenaiChat => json!({
+            Self::OpenaiChat | Self::OpenaiResponses | Self::Raw => json!({
                 "type": "function",
                 "function": { "name": name, "description": description, "parameters": schema },
             }),
@@ -283,9 +297,19 @@ impl Api {
     pub fn whole(self, body: &[u8]) -> Reading {
         match self {
             Self::OpenaiChat => openai::whole(body),
+            Self::OpenaiResponses => responses::whole(body),
+            Self::Raw => Reading::default(),
             Self::AnthropicMessages => anthropic::whole(body),
         }
     }
+}
+
+fn said(role: Role, content: &str) -> Said<'_> {
+    let role = match role {
+        Role::User => "user",
+        Role::Assistant => "assistant",
+    };
+    Said { role, content }
 }
 
 /// The words of an error body, for examples: its `error.message`, or its beginning.

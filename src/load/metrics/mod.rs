@@ -144,10 +144,12 @@ pub enum Failure {
     StreamError,
     /// The answer is well delivered and wrong.
     Protocol,
+    /// The answer is not what the request expects.
+    Unexpected,
 }
 
 /// Every kind of failure with its name.
-pub const FAILURES: [(Failure, &str); 16] = [
+pub const FAILURES: [(Failure, &str); 17] = [
     (Failure::Auth, "auth"),
     (Failure::Validation, "validation"),
     (Failure::RateLimited, "rate_limited"),
@@ -164,6 +166,7 @@ pub const FAILURES: [(Failure, &str); 16] = [
     (Failure::Cut, "cut"),
     (Failure::StreamError, "stream_error"),
     (Failure::Protocol, "protocol"),
+    (Failure::Unexpected, "unexpected"),
 ];
 
 impl Failure {

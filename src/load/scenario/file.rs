@@ -1,13 +1,16 @@
 //! Scenario files as they are written: every key with its type. `ccsmoke load schema` prints the JSON Schema of these types.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use super::load_file::{LoadFile, one};
+use super::request::RequestFile;
 use crate::load::metrics::Flaw;
-use crate::load::quantity::{Rate, Share, Time};
+use crate::load::quantity::{Share, Time};
 
 /// A suite of scenarios against one target, with the thresholds that it has to hold.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -33,6 +36,9 @@ pub struct SuiteFile {
     /// Where the run stops.
     #[serde(default)]
     pub limits: LimitsFile,
+    /// Where reports are written beside the folder of results; the command line replaces these.
+    #[serde(default)]
+    pub reports: ReportsFile,
     /// The scenarios.
     #[schemars(with = "Vec<ScenarioFile>")]
     pub scenario: Vec<Spanned<ScenarioFile>>,
@@ -61,20 +67,26 @@ pub enum Order {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TargetFile {
-    /// The base URL, without `/v1`; `--url` or `--target` replace it.
+    /// The base URL, without `/v1`; `--url` or `--target` replace it. `${VARIABLE:-default}` is filled in.
     #[schemars(with = "String")]
     pub url: Spanned<String>,
-    /// A variable that replaces it.
-    pub url_env: Option<String>,
     /// The API that requests are written in.
     pub api: Api,
-    /// Credentials, used in rotation. Real ones belong into a variable.
+    /// Where requests go behind the URL, when not to the API's own path. `raw` needs it.
+    #[schemars(with = "Option<String>")]
+    pub path: Option<Spanned<String>>,
+    /// Credentials, used in rotation. Real ones belong into a variable: `${VARIABLE:-default}` is filled in, and commas in it tell
+    /// several.
     #[serde(default)]
-    pub tokens: Vec<String>,
-    /// The first of these variables that is set replaces them, with commas between them.
+    #[schemars(with = "Vec<String>")]
+    pub tokens: Vec<Spanned<String>>,
+    /// The header that shows a credential as it is, when not the API's own way.
+    #[schemars(with = "Option<String>")]
+    pub auth_header: Option<Spanned<String>>,
+    /// Whether connections are used again.
     #[serde(default)]
-    pub tokens_env: Vec<String>,
-    /// Further headers.
+    pub connections: Connections,
+    /// Further headers. `${VARIABLE:-default}` is filled in.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub headers: BTreeMap<String, Spanned<String>>,
@@ -108,6 +120,17 @@ fn timeout() -> Time {
     Time(std::time::Duration::from_secs(120))
 }
 
+/// Whether connections are used again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Connections {
+    /// As long as the target keeps them open.
+    #[default]
+    Auto,
+    /// Each request has one of its own.
+    New,
+}
+
 /// The API that requests are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -116,6 +139,10 @@ pub enum Api {
     OpenaiChat,
     /// Anthropic's `/v1/messages`.
     AnthropicMessages,
+    /// `OpenAI`'s `/v1/responses`.
+    OpenaiResponses,
+    /// Prompts as they are, posted to a path; of an answer the status is looked at.
+    Raw,
 }
 
 /// What requests are made of.
@@ -163,6 +190,20 @@ pub struct ChecksFile {
     pub stall: Option<Time>,
 }
 
+/// Where reports are written, from the working folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReportsFile {
+    /// The report itself.
+    pub json: Option<PathBuf>,
+    /// The page.
+    pub html: Option<PathBuf>,
+    /// The thresholds as `JUnit` XML.
+    pub junit: Option<PathBuf>,
+    /// A summary in Markdown.
+    pub markdown: Option<PathBuf>,
+}
+
 /// Where the run stops.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -194,6 +235,9 @@ pub struct ScenarioFile {
     pub name: Spanned<String>,
     /// When requests are sent.
     pub load: LoadFile,
+    /// When the scenario begins, where scenarios run in parallel.
+    #[schemars(with = "Option<Time>")]
+    pub start: Option<Spanned<Time>>,
     /// What is sent, by weight.
     #[serde(default)]
     pub mix: Vec<MixFile>,
@@ -209,132 +253,10 @@ pub struct ScenarioFile {
     /// How conversations are held, in sessions.
     #[serde(default)]
     pub converse: ConverseFile,
-    /// The requests of `load.once`.
+    /// The requests of `load.once` and `load.steps`.
     #[serde(default)]
     #[schemars(with = "Vec<RequestFile>")]
     pub request: Vec<Spanned<RequestFile>>,
-}
-
-/// When requests are sent.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LoadFile {
-    /// Open: requests start when they are due, however slow the answers are.
-    #[schemars(with = "ArrivalsFile")]
-    Arrivals(Spanned<ArrivalsFile>),
-    /// Open: requests start at recorded times.
-    #[schemars(with = "TraceFile")]
-    Trace(Spanned<TraceFile>),
-    /// Closed: users who wait for each answer.
-    #[schemars(with = "UsersFile")]
-    Users(Spanned<UsersFile>),
-    /// Closed: sessions that hold conversations.
-    #[schemars(with = "SessionsFile")]
-    Sessions(Spanned<SessionsFile>),
-    /// Each of the scenario's requests, all at once.
-    #[schemars(with = "OnceFile")]
-    Once(Spanned<OnceFile>),
-}
-
-/// Arrivals by rate.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ArrivalsFile {
-    /// The rate, with `for`; with stages, the rate that they start from.
-    #[serde(default)]
-    pub rate: Rate,
-    /// How long.
-    pub r#for: Option<Time>,
-    /// Rates that are reached evenly, one after another.
-    #[serde(default)]
-    pub stages: Vec<RateStage>,
-    /// Evenly, or at random as independent callers come.
-    #[serde(default)]
-    pub process: ProcessKind,
-}
-
-/// How arrivals come about.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ProcessKind {
-    /// Evenly.
-    #[default]
-    Constant,
-    /// At random: a Poisson process.
-    Poisson,
-}
-
-/// A rate that is reached evenly.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RateStage {
-    /// The rate at the end.
-    pub to: Rate,
-    /// How long it takes.
-    pub over: Time,
-}
-
-/// Recorded times.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TraceFile {
-    /// JSON lines with a `timestamp` in milliseconds, as Mooncake's traces have.
-    #[schemars(with = "String")]
-    pub file: Spanned<String>,
-}
-
-/// Users who wait for each answer.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UsersFile {
-    /// How many, with `for`; with stages, how many they start from.
-    #[serde(default)]
-    pub users: u32,
-    /// How long.
-    pub r#for: Option<Time>,
-    /// Numbers that are reached evenly, one after another.
-    #[serde(default)]
-    pub stages: Vec<UserStage>,
-}
-
-/// A number of users that is reached evenly.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UserStage {
-    /// How many at the end.
-    pub to: u32,
-    /// How long it takes.
-    pub over: Time,
-}
-
-/// Sessions that hold conversations: sessions × workers of them, each several at once.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SessionsFile {
-    /// Sessions of a worker.
-    #[serde(default = "one")]
-    pub sessions: u32,
-    /// Workers.
-    #[serde(default = "one")]
-    pub workers: u32,
-    /// Conversations that a session holds at once.
-    #[serde(default = "one")]
-    pub concurrency: u32,
-    /// How long new conversations begin; without it every conversation is held once.
-    pub r#for: Option<Time>,
-}
-
-fn one() -> u32 {
-    1
-}
-
-/// Each request so many times.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OnceFile {
-    /// How many times.
-    #[serde(default = "one")]
-    pub times: u32,
 }
 
 /// An entry of a mix.
@@ -386,9 +308,16 @@ pub struct RetryFile {
     #[serde(default = "retry_on")]
     #[schemars(with = "Vec<String>")]
     pub on: Vec<Spanned<String>>,
-    /// The first pause; each further one is twice as long, and each is drawn between none and all of it.
+    /// The first pause.
     #[serde(default = "base")]
     pub base: Time,
+    /// Each further pause is so many times as long as the one before.
+    #[serde(default = "factor")]
+    #[schemars(with = "f64")]
+    pub factor: Spanned<f64>,
+    /// How much of a pause is left to chance.
+    #[serde(default)]
+    pub jitter: Jitter,
     /// The longest pause.
     #[serde(default = "cap")]
     pub cap: Time,
@@ -405,12 +334,27 @@ fn base() -> Time {
     Time(std::time::Duration::from_millis(200))
 }
 
+fn factor() -> Spanned<f64> {
+    Spanned::new(0..0, 2.0)
+}
+
 fn cap() -> Time {
     Time(std::time::Duration::from_secs(5))
 }
 
 fn yes() -> bool {
     true
+}
+
+/// How much of a pause is left to chance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Jitter {
+    /// It is drawn between none and all of it.
+    #[default]
+    Full,
+    /// Nothing.
+    None,
 }
 
 /// How conversations are held.
@@ -465,42 +409,4 @@ impl Default for Think {
         let millis = |n| Time(std::time::Duration::from_millis(n));
         Self { per_char: millis(40), min: millis(200), max: millis(8000), scale: 1.0 }
     }
-}
-
-/// A request of `load.once`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RequestFile {
-    /// Its name: its class in the report.
-    #[schemars(with = "String")]
-    pub name: Spanned<String>,
-    /// The user's message.
-    pub prompt: String,
-    /// The system prompt.
-    pub system: Option<String>,
-    /// The model; drawn like the others' when absent.
-    pub model: Option<String>,
-    /// Whether the answer is streamed.
-    #[serde(default)]
-    pub stream: bool,
-    /// The most tokens of the answer.
-    pub max_tokens: Option<u32>,
-    /// How long the answer may take.
-    pub deadline: Option<Time>,
-    /// Tools on offer.
-    #[serde(default)]
-    #[schemars(with = "Vec<ToolFile>")]
-    pub tool: Vec<Spanned<ToolFile>>,
-}
-
-/// A tool on offer.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ToolFile {
-    /// Its name.
-    pub name: String,
-    /// What it does.
-    pub description: String,
-    /// The JSON Schema of its arguments, as text.
-    pub schema: String,
 }

@@ -1,8 +1,11 @@
 //! A suite of scenarios, checked and put together: all that a run needs to know, the same on every machine.
 
 pub mod file;
+pub mod load_file;
+pub mod request;
 mod resolve;
 pub mod source;
+mod variables;
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,11 +14,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::arrivals::{Curve, Process};
 use super::conversation::Conversation;
+use super::expect::Expect;
 use super::metrics::{Failure, Flaws, Metric};
 use super::threshold::Threshold;
 use crate::file_error::FileError;
 use crate::secret::Secret;
-pub use file::{Api, ConverseFile, History, ModelChoice, Order, ToolFile};
+pub use file::{Api, Connections, ConverseFile, History, Jitter, ModelChoice, Order, ReportsFile};
+pub use request::{Auth, ToolFile};
 pub use resolve::exclusions;
 pub use source::Source;
 
@@ -55,6 +60,8 @@ pub struct Suite {
     pub slo: Vec<(Metric, Duration)>,
     /// What has to hold.
     pub thresholds: Vec<Threshold>,
+    /// Where reports are written beside the folder of results.
+    pub reports: ReportsFile,
     /// What sessions replay.
     pub conversations: Vec<Conversation>,
 }
@@ -68,10 +75,31 @@ pub struct Target {
     pub api: Api,
     /// Credentials, used in rotation; none sends none.
     pub tokens: Vec<Secret>,
+    /// Where requests go behind the URL, when not to the API's own path.
+    pub path: Option<String>,
+    /// The header that shows a credential as it is, when not the API's own way.
+    pub auth_header: Option<String>,
+    /// Whether connections are used again.
+    pub connections: Connections,
     /// Further headers.
     pub headers: Vec<(String, String)>,
     /// How long things may take.
     pub timeouts: Timeouts,
+}
+
+impl Target {
+    /// The path of requests, behind the base URL.
+    pub fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or_else(|| self.api.path())
+    }
+
+    /// The headers that show a credential.
+    pub fn credential(&self, token: &str) -> Vec<(&str, String)> {
+        match &self.auth_header {
+            Some(name) => vec![(name, token.to_owned())],
+            None => self.api.credential(token),
+        }
+    }
 }
 
 /// How long things may take.
@@ -92,7 +120,7 @@ pub struct Timeouts {
 pub struct Class {
     /// Its name.
     pub name: String,
-    /// Its prompts, at least one.
+    /// Its prompts, at least one; of a request without a prompt an empty one.
     pub texts: Vec<String>,
 }
 
@@ -120,6 +148,8 @@ pub struct Scenario {
     pub name: String,
     /// When requests are sent.
     pub load: Load,
+    /// When it begins, since its group did.
+    pub start: Duration,
     /// What is sent, by weight.
     pub mix: Vec<Mix>,
     /// Which model is asked.
@@ -132,7 +162,7 @@ pub struct Scenario {
     pub retry: Option<Retry>,
     /// How conversations are held.
     pub converse: ConverseFile,
-    /// The requests of [`Load::Once`].
+    /// The requests of [`Load::Once`] and [`Load::Steps`].
     pub requests: Vec<Fixed>,
 }
 
@@ -142,7 +172,12 @@ pub enum Load {
     /// When they are due.
     Open(Process),
     /// By users who wait for each answer.
-    Users(Curve),
+    Users {
+        /// How many.
+        curve: Curve,
+        /// How many requests they send.
+        requests: Requests,
+    },
     /// By sessions that hold conversations.
     Sessions {
         /// Sessions of a worker.
@@ -159,6 +194,22 @@ pub enum Load {
         /// How often each.
         times: u32,
     },
+    /// One after another.
+    Steps {
+        /// How often all of them.
+        times: u32,
+    },
+}
+
+/// How many requests users send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requests {
+    /// As many as there is time for.
+    Any,
+    /// Each so many.
+    Each(u32),
+    /// All together so many.
+    Total(u32),
 }
 
 impl Load {
@@ -171,9 +222,9 @@ impl Load {
     pub fn duration(&self) -> Duration {
         match self {
             Self::Open(process) => process.duration(),
-            Self::Users(curve) => curve.duration(),
+            Self::Users { curve, .. } => curve.duration(),
             Self::Sessions { lasts, .. } => lasts.unwrap_or_default(),
-            Self::Once { .. } => Duration::ZERO,
+            Self::Once { .. } | Self::Steps { .. } => Duration::ZERO,
         }
     }
 
@@ -182,7 +233,8 @@ impl Load {
     pub fn most_at_once(&self) -> Option<u32> {
         match self {
             Self::Open(_) | Self::Once { .. } => None,
-            Self::Users(curve) => Some(curve.peak().ceil() as u32),
+            Self::Users { curve, .. } => Some(curve.peak().ceil() as u32),
+            Self::Steps { .. } => Some(1),
             Self::Sessions { sessions, workers, concurrency, .. } => {
                 Some(sessions.saturating_mul(*workers).saturating_mul(*concurrency))
             }
@@ -193,9 +245,10 @@ impl Load {
     pub fn words(&self) -> &'static str {
         match self {
             Self::Open(_) => "open: requests start when they are due",
-            Self::Users(_) => "closed: users wait for each answer, so the tail is that of a user",
+            Self::Users { .. } => "closed: users wait for each answer, so the tail is that of a user",
             Self::Sessions { .. } => "closed: sessions hold conversations",
             Self::Once { .. } => "once: all requests at the same time",
+            Self::Steps { .. } => "steps: one request after another",
         }
     }
 }
@@ -212,7 +265,7 @@ pub struct Mix {
 }
 
 /// Tries again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Retry {
     /// After the first.
     pub max: u32,
@@ -220,17 +273,27 @@ pub struct Retry {
     pub on: Vec<Failure>,
     /// The first pause.
     pub base: Duration,
+    /// Each further pause is so many times as long.
+    pub factor: f64,
+    /// How much of a pause is left to chance.
+    pub jitter: Jitter,
     /// The longest pause.
     pub cap: Duration,
     /// Whether `retry-after` counts when it is longer.
     pub honor_retry_after: bool,
 }
 
-/// A request of [`Load::Once`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A request of [`Load::Once`] or [`Load::Steps`].
+#[derive(Debug, Clone, PartialEq)]
 pub struct Fixed {
-    /// Its class in the suite, which has its prompt.
+    /// Its class in the suite, which has its prompts.
     pub class: u16,
+    /// The path that is asked for with GET; none sends the prompt.
+    pub get: Option<String>,
+    /// Which credential is shown.
+    pub auth: Auth,
+    /// What has to come of it; none asks for a right answer.
+    pub expect: Option<Expect>,
     /// The system prompt.
     pub system: Option<String>,
     /// The model.
@@ -309,7 +372,16 @@ impl Suite {
     /// What tells this plan from any other, whatever it is aimed at: shards of different plans are not merged.
     pub fn fingerprint(&self) -> String {
         let plan = (
-            (&self.name, self.seed, self.order, &self.models, &self.systems, &self.classes, self.target.api),
+            (
+                &self.name,
+                self.seed,
+                self.order,
+                &self.models,
+                &self.systems,
+                &self.classes,
+                self.target.api,
+                &self.target.path,
+            ),
             (&self.scenarios, &self.slo, &self.thresholds, &self.conversations, self.ignore, self.stall),
         );
         let digest = Sha256::digest(format!("{plan:?}"));

@@ -47,7 +47,7 @@ fn only_this_machine_is_loaded_unless_the_configuration_allows_another() {
 fn a_suite_that_does_not_exist_names_those_that_do() {
     let output = crate::support::ccsmoke().args(["load", "chatt"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(shown(&output).contains("built in are chat, replay, stress"), "{}", shown(&output));
+    assert!(shown(&output).contains("built in are chat, replay, smoke, stress"), "{}", shown(&output));
 }
 
 #[test]

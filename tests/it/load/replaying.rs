@@ -122,3 +122,29 @@ fn a_malformed_conversation_is_shown_at_its_place() {
     assert_eq!(output.status.code(), Some(2));
     assert!(shown(&output).contains("broken.json:2:") && shown(&output).contains("usr"), "{}", shown(&output));
 }
+
+#[test]
+fn conversations_of_exported_spans_are_held_again() {
+    let source = Source::with(Fault::None, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let said =
+        |role: &str, text: &str| serde_json::json!({ "role": role, "parts": [{ "type": "text", "content": text }] });
+    let attribute = |key: &str, value: String| serde_json::json!({ "key": key, "value": { "stringValue": value } });
+    let span = |input: serde_json::Value| {
+        serde_json::json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [{ "attributes": [
+            attribute("gen_ai.conversation.id", "c".to_owned()), attribute("gen_ai.input.messages", input.to_string()),
+        ] }] }] }] })
+        .to_string()
+    };
+    let first = serde_json::json!([said("user", "a")]);
+    let second = serde_json::json!([said("user", "a"), said("assistant", "b"), said("user", "c")]);
+    let path = folder.path().join("spans.jsonl");
+    std::fs::write(&path, format!("{}\n{}\n", span(first), span(second))).unwrap();
+    let results = folder.path().join("results");
+    let mut command = ccsmoke();
+    command.args(["replay", "--think", "0", "--url", &source.url(), "--results"]).arg(&results).arg(&path);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
+    let session = &report(&results).scenarios[0].sessions[&0];
+    assert_eq!((session.ok, session.sums.messages, session.conversations[0].id.as_str()), (1, 2, "c"));
+}

@@ -34,3 +34,20 @@ fn hostile_words_of_a_target_stay_words() {
     let printed = ccsmoke::load::report::terminal::render(&report, ccsmoke::report::terminal::Colours::Off);
     assert!(!printed.contains('\u{1b}'));
 }
+
+#[test]
+fn a_suite_can_name_where_its_reports_go() {
+    let source = Source::with(Fault::None, 1);
+    let suite = Suite::arrivals(20, "200ms", "errors = [\"count == 0\"]");
+    let place = |name: &str| suite.folder.path().join(name);
+    let names = ["a.json", "b.html", "c.xml", "d.md"];
+    let [json, html, junit, markdown] = names.map(|name| format!("{:?}", place(name)));
+    suite.change(
+        "[target]",
+        &format!("[reports]\njson = {json}\nhtml = {html}\njunit = {junit}\nmarkdown = {markdown}\n[target]"),
+    );
+    let (exit, report, printed) = suite.run(&source.url());
+    assert_eq!(exit, 0, "{printed}");
+    assert!(names.iter().all(|name| place(name).is_file()), "{printed}");
+    assert_eq!(ccsmoke::load::report::LoadReport::read(&place("a.json")).unwrap().scenarios, report.scenarios);
+}

@@ -23,6 +23,19 @@ retry = { max = 2, on = ["server"] }
 name = "b"
 load.users = { stages = [{ to = 2, over = "1s" }] }
 mix = [{ stream = false }]
+[[scenario]]
+name = "c"
+load.steps = {}
+[[scenario.request]]
+name = "health"
+get = "/health"
+expect = { status = [200, 204], json = { "/status" = "ok" }, delta = { "/n" = 1 } }
+[[scenario.request]]
+name = "hello"
+class = "short"
+stream = true
+auth = "invalid"
+expect = { order = true, error_shape = "openai" }
 [slo]
 ttft = "1s"
 [thresholds]
@@ -40,7 +53,7 @@ fn built_in(name: &str, adjust: &Adjust) -> Suite {
 
 #[test]
 fn the_suites_that_ship_are_whole() {
-    assert_eq!(source::built_in_names().collect::<Vec<_>>(), ["chat", "replay", "stress"]);
+    assert_eq!(source::built_in_names().collect::<Vec<_>>(), ["chat", "replay", "smoke", "stress"]);
     let chat = built_in("chat", &Adjust::default());
     let names: Vec<&str> = chat.scenarios.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(names, ["basic", "ramp", "stress", "sustained", "streaming"]);
@@ -101,6 +114,24 @@ fn every_mistake_is_shown_at_its_place() {
         ("no API", "openai_chat", "openai"),
         ("no prompts", "texts = [\"Hello\"]", "texts = []"),
         ("no file", "texts = [\"Hello\"]", "file = \"absent.txt\""),
+        ("a shape for nothing", "for = \"2s\" }", "for = \"2s\", shape = 2.0 }"),
+        ("no shape", "for = \"2s\" }", "for = \"2s\", process = \"gamma\" }"),
+        ("no such shape", "for = \"2s\" }", "for = \"2s\", process = \"gamma\", shape = 0 }"),
+        ("a start in a sequence", "name = \"b\"", "name = \"b\"\nstart = \"5s\""),
+        ("no such variable", "http://127.0.0.1:1", "${NOWHERE}"),
+        ("a raw API without a path", "openai_chat", "raw"),
+        ("no status", "[200, 204]", "[200, 20]"),
+        ("no kind of status", "[200, 204]", "\"ok\""),
+        ("no pointer", "\"/status\"", "\"status\""),
+        ("no path", "\"/health\"", "\"health\""),
+        ("both", "get = \"/health\"", "get = \"/health\"\nprompt = \"x\""),
+        ("counters of a chat", "order = true", "order = true, delta = { \"/n\" = 1 }"),
+        ("counters of requests at once", "load.steps", "load.once"),
+        ("order of no stream", "stream = true\nauth", "auth"),
+        ("no such class of a step", "class = \"short\"", "class = \"shrot\""),
+        ("no such credential", "\"invalid\"", "\"wrong\""),
+        ("no such shape of errors", "\"openai\" }", "\"google\" }"),
+        ("no factor", "on = [\"server\"]", "factor = 0.5"),
     ];
     let shown: Vec<String> = wrong
         .iter()

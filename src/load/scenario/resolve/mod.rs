@@ -1,5 +1,8 @@
 //! From a suite file to a suite: everything is checked, and what is wrong is shown at its place.
 
+mod loads;
+mod requests;
+
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
@@ -7,13 +10,12 @@ use std::time::Duration;
 use hyper::header::{HeaderName, HeaderValue};
 use toml::Spanned;
 
-use super::file::{
-    ArrivalsFile, LimitsFile, LoadFile, MixFile, ProcessKind, PromptsFile, RequestFile, RetryFile, ScenarioFile,
-    SuiteFile, TargetFile, UsersFile,
+use super::file::{LimitsFile, MixFile, PromptsFile, RetryFile, ScenarioFile, SuiteFile, TargetFile};
+use super::{
+    Adjust, Api, Class, Limits, Load, Mix, ModelChoice, Order, Retry, Scenario, Source, Suite, Target, Timeouts,
+    variables,
 };
-use super::{Adjust, Class, Fixed, Limits, Load, Mix, ModelChoice, Retry, Scenario, Source, Suite, Target, Timeouts};
 use crate::file_error::FileError;
-use crate::load::arrivals::{Curve, Process};
 use crate::load::conversation::{self, Conversation};
 use crate::load::metrics::{Failure, Metric};
 use crate::load::threshold::{Subject, Threshold};
@@ -32,6 +34,15 @@ pub(super) struct Resolver<'a> {
     pub(super) source: &'a Source,
     pub(super) adjust: &'a Adjust,
     pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// What the scenarios of a suite share.
+#[derive(Clone, Copy)]
+struct Data {
+    /// Classes of prompts; named requests follow them, each a class of its own.
+    prompts: usize,
+    conversations: usize,
+    api: Api,
 }
 
 impl Resolver<'_> {
@@ -53,9 +64,13 @@ impl Resolver<'_> {
             None => Vec::new(),
         };
         let mut scenarios = Vec::new();
+        let data = Data { prompts: classes.len(), conversations: conversations.len(), api: file.target.api };
         for scenario in file.scenario {
             let span = scenario.get_ref().name.span();
-            let scenario = self.scenario(scenario.into_inner(), &mut classes, &conversations)?;
+            if let (Some(start), Order::Sequence) = (&scenario.get_ref().start, file.order) {
+                return Err(self.at(start.span(), "only scenarios of `order = \"parallel\"` have a `start`"));
+            }
+            let scenario = self.scenario(scenario.into_inner(), &mut classes, data)?;
             if scenarios.iter().any(|known: &Scenario| known.name == scenario.name) {
                 return Err(self.at(span, "two scenarios have this name"));
             }
@@ -111,6 +126,7 @@ impl Resolver<'_> {
             scenarios,
             slo,
             thresholds,
+            reports: file.reports,
             conversations,
         })
     }
@@ -150,25 +166,33 @@ impl Resolver<'_> {
     }
 
     fn target(&self, file: TargetFile) -> Result<Target, FileError> {
-        let from_env = file.url_env.as_ref().and_then(|name| Some((name, (self.variable)(name)?)));
-        let url = if let Some((name, url)) = from_env {
-            base_url(&url).map_err(|e| FileError::whole(self.path, format!("the variable {name}: {e}")))?;
-            url
-        } else {
-            base_url(file.url.get_ref()).map_err(|e| self.at(file.url.span(), e))?;
-            file.url.into_inner()
-        };
-        let replaced = file.tokens_env.iter().find_map(|name| (self.variable)(name).filter(|v| !v.trim().is_empty()));
-        let tokens = match replaced {
-            Some(list) => list.split(',').map(str::trim).filter(|t| !t.is_empty()).map(Secret::new).collect(),
-            None => file.tokens.into_iter().map(Secret::new).collect(),
-        };
+        let url = self.filled(&file.url)?;
+        base_url(&url).map_err(|e| self.at(file.url.span(), e))?;
+        let mut tokens = Vec::new();
+        for text in &file.tokens {
+            let token = self.filled(text)?;
+            if token == *text.get_ref() {
+                tokens.push(Secret::new(token));
+            } else {
+                tokens.extend(token.split(',').map(str::trim).filter(|t| !t.is_empty()).map(Secret::new));
+            }
+        }
         let mut headers = Vec::new();
         for (name, value) in file.headers {
-            if name.parse::<HeaderName>().is_err() || HeaderValue::from_str(value.get_ref()).is_err() {
+            let text = self.filled(&value)?;
+            if name.parse::<HeaderName>().is_err() || HeaderValue::from_str(&text).is_err() {
                 return Err(self.at(value.span(), "this is no header"));
             }
-            headers.push((name, value.into_inner()));
+            headers.push((name, text));
+        }
+        if let Some(name) = &file.auth_header
+            && name.get_ref().parse::<HeaderName>().is_err()
+        {
+            return Err(self.at(name.span(), "this is no header's name"));
+        }
+        let path = file.path.as_ref().map(|path| self.path(path)).transpose()?;
+        if file.api == Api::Raw && path.is_none() {
+            return Err(self.at(file.url.span(), "`api = \"raw\"` needs the `path` that is posted to"));
         }
         let timeouts = Timeouts {
             connect: file.connect_timeout.0,
@@ -176,7 +200,30 @@ impl Resolver<'_> {
             idle: file.idle_timeout.0,
             whole: file.timeout.0,
         };
-        Ok(Target { url, api: file.api, tokens, headers, timeouts })
+        Ok(Target {
+            url,
+            api: file.api,
+            tokens,
+            path,
+            auth_header: file.auth_header.map(Spanned::into_inner),
+            connections: file.connections,
+            headers,
+            timeouts,
+        })
+    }
+
+    /// A text with the caller's variables filled in.
+    fn filled(&self, text: &Spanned<String>) -> Result<String, FileError> {
+        variables::fill(text.get_ref(), self.variable).map_err(|message| self.at(text.span(), message))
+    }
+
+    /// A path behind the base URL.
+    fn path(&self, text: &Spanned<String>) -> Result<String, FileError> {
+        let path = self.filled(text)?;
+        if !path.starts_with('/') || path.parse::<hyper::Uri>().is_err() {
+            return Err(self.at(text.span(), "this is no path; write it like \"/health\""));
+        }
+        Ok(path)
     }
 
     fn limits(&self, file: &LimitsFile) -> Result<Limits, FileError> {
@@ -201,12 +248,7 @@ impl Resolver<'_> {
         })
     }
 
-    fn scenario(
-        &self,
-        file: ScenarioFile,
-        classes: &mut Vec<Class>,
-        conversations: &[Conversation],
-    ) -> Result<Scenario, FileError> {
+    fn scenario(&self, file: ScenarioFile, classes: &mut Vec<Class>, data: Data) -> Result<Scenario, FileError> {
         let name = &file.name;
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if name.get_ref().is_empty() || !name.get_ref().chars().all(plain) {
@@ -214,17 +256,20 @@ impl Resolver<'_> {
         }
         let fail = |message: &str| Err(self.at(name.span(), message));
         let load = self.load(&file.load)?;
-        let mixed = matches!(load, Load::Open(_) | Load::Users(_));
+        let mixed = matches!(load, Load::Open(_) | Load::Users { .. });
         if mixed && file.mix.is_empty() {
             return fail("this load needs a `mix` of what is sent");
         }
         if !mixed && !file.mix.is_empty() {
             return fail("only loads of arrivals, traces and users have a `mix`");
         }
-        if matches!(load, Load::Once { .. }) == file.request.is_empty() {
-            return fail("`load.once` and [[scenario.request]] belong together");
+        if matches!(load, Load::Once { .. } | Load::Steps { .. }) == file.request.is_empty() {
+            return fail("`load.once` and `load.steps` belong together with [[scenario.request]]");
         }
-        if matches!(load, Load::Sessions { .. }) && conversations.is_empty() {
+        if matches!(load, Load::Sessions { .. }) && data.api == Api::Raw {
+            return fail("sessions hold conversations, which `api = \"raw\"` does not know");
+        }
+        if matches!(load, Load::Sessions { .. }) && data.conversations == 0 {
             return fail("sessions need `data.conversations`");
         }
         if mixed && file.mix.iter().all(|m| m.weight == 0) {
@@ -238,10 +283,15 @@ impl Resolver<'_> {
         if matches!(file.model, ModelChoice::Only(ref model) if model.is_empty()) {
             return fail("the model has no name");
         }
-        let mix = file.mix.iter().map(|m| self.mix(m, classes)).collect::<Result<_, _>>()?;
+        let prompts = &classes[..data.prompts];
+        let mix: Vec<Mix> = file.mix.iter().map(|m| self.mix(m, prompts)).collect::<Result<_, _>>()?;
+        if data.api == Api::Raw && (mix.iter().any(|m| m.stream) || file.request.iter().any(|r| r.get_ref().stream)) {
+            return fail("`api = \"raw\"` knows no streams");
+        }
+        let in_turn = matches!(load, Load::Steps { .. });
         let mut requests = Vec::new();
         for request in file.request {
-            requests.push(self.request(request, classes)?);
+            requests.push(self.request(request, classes, data, in_turn)?);
         }
         if file.converse.stops_within == Some(0) || file.converse.max_messages == Some(0) {
             return fail("a conversation has at least one message");
@@ -251,6 +301,7 @@ impl Resolver<'_> {
         Ok(Scenario {
             name: file.name.into_inner(),
             load,
+            start: file.start.map_or(Duration::ZERO, |start| start.into_inner().0.mul_f64(self.adjust.time)),
             mix,
             model: file.model,
             temperature: file.temperature.map(|r| (r.min, r.max)),
@@ -259,84 +310,6 @@ impl Resolver<'_> {
             converse,
             requests,
         })
-    }
-
-    fn load(&self, file: &LoadFile) -> Result<Load, FileError> {
-        Ok(match file {
-            LoadFile::Arrivals(arrivals) => {
-                let curve = self.rates(arrivals)?;
-                Load::Open(match arrivals.get_ref().process {
-                    ProcessKind::Constant => Process::Even(curve),
-                    ProcessKind::Poisson => Process::Poisson(curve),
-                })
-            }
-            LoadFile::Trace(trace) => {
-                let name = &trace.get_ref().file;
-                let times = conversation::trace(&self.source.path(name.get_ref()), &self.beside(name)?)?;
-                Load::Open(Process::Trace(times.into_iter().map(|t| t.mul_f64(self.adjust.time)).collect()))
-            }
-            LoadFile::Users(users) => Load::Users(self.users(users)?),
-            LoadFile::Sessions(sessions) => {
-                let span = sessions.span();
-                let sessions = sessions.get_ref();
-                if [sessions.sessions, sessions.workers, sessions.concurrency].contains(&0) {
-                    return Err(self.at(span, "`sessions`, `workers` and `concurrency` are at least 1"));
-                }
-                Load::Sessions {
-                    sessions: self.scaled_users(sessions.sessions),
-                    workers: sessions.workers,
-                    concurrency: sessions.concurrency,
-                    lasts: sessions.r#for.map(|t| t.0.mul_f64(self.adjust.time)),
-                }
-            }
-            LoadFile::Once(once) => {
-                if once.get_ref().times == 0 {
-                    return Err(self.at(once.span(), "`times` is at least 1"));
-                }
-                Load::Once { times: once.get_ref().times }
-            }
-        })
-    }
-
-    fn rates(&self, arrivals: &Spanned<ArrivalsFile>) -> Result<Curve, FileError> {
-        let file = arrivals.get_ref();
-        let Adjust { rate, time, .. } = *self.adjust;
-        let curve = match (file.r#for, file.stages.is_empty()) {
-            (Some(lasts), true) => Curve::new(file.rate.0 * rate, [(file.rate.0 * rate, lasts.0.mul_f64(time))]),
-            (None, false) => {
-                let stages = file.stages.iter().map(|s| (s.to.0 * rate, s.over.0.mul_f64(time)));
-                Curve::new(file.rate.0 * rate, stages)
-            }
-            _ => return Err(self.at(arrivals.span(), "arrivals have either `rate` and `for`, or `stages`")),
-        };
-        if curve.total() <= 0.0 {
-            return Err(self.at(arrivals.span(), "these arrivals come to no request at all"));
-        }
-        Ok(curve)
-    }
-
-    fn users(&self, users: &Spanned<UsersFile>) -> Result<Curve, FileError> {
-        let file = users.get_ref();
-        let time = self.adjust.time;
-        let scaled = |users| f64::from(self.scaled_users(users));
-        let curve = match (file.r#for, file.stages.is_empty()) {
-            (Some(lasts), true) => Curve::new(scaled(file.users), [(scaled(file.users), lasts.0.mul_f64(time))]),
-            (None, false) => {
-                let stages = file.stages.iter().map(|s| (scaled(s.to), s.over.0.mul_f64(time)));
-                Curve::new(scaled(file.users), stages)
-            }
-            _ => return Err(self.at(users.span(), "users have either `users` and `for`, or `stages`")),
-        };
-        if curve.peak() < 1.0 || curve.duration().is_zero() {
-            return Err(self.at(users.span(), "these users come to no request at all"));
-        }
-        Ok(curve)
-    }
-
-    /// So many users, scaled; at least one where there was one.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
-    fn scaled_users(&self, users: u32) -> u32 {
-        if users == 0 { 0 } else { ((f64::from(users) * self.adjust.rate).round() as u32).max(1) }
     }
 
     fn mix(&self, file: &MixFile, classes: &[Class]) -> Result<Mix, FileError> {
@@ -357,32 +330,6 @@ impl Resolver<'_> {
         Ok(Mix { weight: file.weight, stream: file.stream, classes: chosen })
     }
 
-    fn request(&self, request: Spanned<RequestFile>, classes: &mut Vec<Class>) -> Result<Fixed, FileError> {
-        let request = request.into_inner();
-        let name = request.name.get_ref();
-        if name.is_empty() || classes.iter().any(|c| &c.name == name) {
-            return Err(self.at(request.name.span(), "a request needs a name that no other request or class has"));
-        }
-        let mut tools = Vec::new();
-        for tool in request.tool {
-            if let Err(e) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&tool.get_ref().schema) {
-                return Err(self.at(tool.span(), format!("the tool's `schema` is no JSON object: {e}")));
-            }
-            tools.push(tool.into_inner());
-        }
-        let class = index(classes.len());
-        classes.push(Class { name: name.clone(), texts: vec![request.prompt] });
-        Ok(Fixed {
-            class,
-            system: request.system,
-            model: request.model,
-            stream: request.stream,
-            max_tokens: request.max_tokens,
-            deadline: request.deadline.map(|t| t.0),
-            tools,
-        })
-    }
-
     fn retry(&self, file: &RetryFile) -> Result<Retry, FileError> {
         let mut on = Vec::new();
         for kind in &file.on {
@@ -391,7 +338,18 @@ impl Resolver<'_> {
                 failure.ok_or_else(|| self.at(kind.span(), "this is no kind of failure; docs/load.md lists them"))?,
             );
         }
-        Ok(Retry { max: file.max, on, base: file.base.0, cap: file.cap.0, honor_retry_after: file.honor_retry_after })
+        if !(1.0..=100.0).contains(file.factor.get_ref()) {
+            return Err(self.at(file.factor.span(), "`factor` is between 1 and 100"));
+        }
+        Ok(Retry {
+            max: file.max,
+            on,
+            base: file.base.0,
+            factor: *file.factor.get_ref(),
+            jitter: file.jitter,
+            cap: file.cap.0,
+            honor_retry_after: file.honor_retry_after,
+        })
     }
 }
 
