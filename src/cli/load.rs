@@ -496,8 +496,7 @@ fn tell(report: &LoadReport, out: &OutArgs, world: &World) -> Result<Exit, Failu
     let json = out.results.join(format!("{stem}.json"));
     let failed = |e: StoreError| Failure::usage(e);
     write_json(&json, report).map_err(failed)?;
-    let page = html::render(report).map_err(Failure::nothing)?;
-    write_whole(&json.with_extension("html"), page.as_bytes()).map_err(failed)?;
+    write_whole(&json.with_extension("html"), html::render(report).as_bytes()).map_err(failed)?;
     if let Some(path) = &out.junit {
         let xml = junit::render(report).map_err(Failure::nothing)?;
         write_whole(path, xml.as_bytes()).map_err(failed)?;

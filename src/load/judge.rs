@@ -78,6 +78,26 @@ pub enum State {
     Undecided,
 }
 
+impl State {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Broken => "broken",
+            Self::Undecided => "undecided",
+        }
+    }
+
+    /// The sign for it.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Held => "✓",
+            Self::Broken => "✗",
+            Self::Undecided => "?",
+        }
+    }
+}
+
 /// What a run came to as a whole; what counts more stands later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

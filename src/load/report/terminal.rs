@@ -184,23 +184,29 @@ pub fn individual(report: &LoadReport) -> String {
     out
 }
 
-const HEADINGS: [&str; 7] = ["p50", "p90", "p95", "p99", "p99.9", "max", "n"];
+/// What stands above [`cells`].
+pub(super) const HEADINGS: [&str; 7] = ["p50", "p90", "p95", "p99", "p99.9", "max", "n"];
 
 #[expect(clippy::cast_precision_loss, reason = "microseconds of a run fit")]
 fn time(micros: u64) -> String {
     figure_of_time(micros as f64)
 }
 
-/// Percentiles, those that stand on too little in brackets, and how many samples there are.
+/// A percentile; in brackets where it stands on too little.
+pub(super) fn percentile(times: &Histogram, percent: f64) -> String {
+    let percentile = times.percentile(percent);
+    let shown = time(percentile.micros);
+    if percentile.trusted { shown } else { format!("[{shown}]") }
+}
+
+/// Percentiles, the longest time, and how many samples there are.
+pub(super) fn cells(times: &Histogram) -> [String; 7] {
+    let [p50, p90, p95, p99, p999] = [50.0, 90.0, 95.0, 99.0, 99.9].map(|percent| percentile(times, percent));
+    [p50, p90, p95, p99, p999, time(times.max()), times.count().to_string()]
+}
+
 fn row(times: &Histogram) -> String {
-    let mut line = String::new();
-    for percent in [50.0, 90.0, 95.0, 99.0, 99.9] {
-        let percentile = times.percentile(percent);
-        let shown = time(percentile.micros);
-        let _ = write!(line, "{:>12}", if percentile.trusted { shown } else { format!("[{shown}]") });
-    }
-    let _ = write!(line, "{:>12}{:>12}", time(times.max()), times.count());
-    line
+    cells(times).map(|cell| format!("{cell:>12}")).concat()
 }
 
 /// A set of tags in words.
@@ -215,17 +221,17 @@ fn thresholds(out: &mut String, report: &LoadReport, colours: Colours) {
     let on = colours == Colours::On;
     let _ = writeln!(out, "\nthresholds");
     for judged in &report.judgement.thresholds {
-        let (sign, style) = match judged.state {
-            State::Held => ("✓", Style::new().green()),
-            State::Broken => ("✗", Style::new().red().bold()),
-            State::Undecided => ("?", Style::new().yellow()),
+        let style = match judged.state {
+            State::Held => Style::new().green(),
+            State::Broken => Style::new().red().bold(),
+            State::Undecided => Style::new().yellow(),
         };
         let remark = if judged.remark.is_empty() { String::new() } else { format!("  ({})", judged.remark) };
         let what = printable(&format!("{}: {}", judged.subject, judged.condition));
         let _ = writeln!(
             out,
             "  {} {what:<52} {:>10}  n {}{remark}",
-            style.force_styling(on).apply_to(sign),
+            style.force_styling(on).apply_to(judged.state.sign()),
             judged.shown,
             judged.n
         );
