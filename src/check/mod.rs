@@ -8,6 +8,7 @@ mod anthropic;
 mod bench;
 mod caller;
 pub mod checklist;
+pub(crate) mod counters;
 mod junit;
 mod openai;
 pub mod report;

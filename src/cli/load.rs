@@ -9,13 +9,14 @@ use std::sync::Arc;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
+use super::load_around::{Around, AroundArgs};
 use super::{Exit, Failure, to_stdout};
 use crate::config::{Config, CredentialSource, Profiles, Way};
 use crate::load::answers::{AnswerSource, Fault, Manner};
 use crate::load::engine::shared::{Shared, Stopped};
 use crate::load::engine::{Drive, room};
 use crate::load::face::stamp::now;
-use crate::load::judge::{State, Verdict};
+use crate::load::judge::{Against, State, Verdict};
 use crate::load::metrics::{FLAWS, Flaw};
 use crate::load::plan::Shard;
 use crate::load::quantity::Time;
@@ -41,7 +42,7 @@ pub(super) const EXIT_CODES: &str = "Exit codes:
   14   shards are missing
   15   nothing broke, and a threshold had too few samples
   130  the run was interrupted; the report holds what was done
-With --exit-codes k6: 99 for 10, 11 and 15, 107 for 12, 13 and 14.";
+With --exit-codes k6: 99 for 10, 11 and 15, 104 for 2, 105 for 130, 107 for 12, 13 and 14.";
 
 /// Arguments of `ccsmoke load`.
 #[derive(Debug, Args)]
@@ -133,16 +134,18 @@ pub(super) struct RunArgs {
     /// Count this flaw of answers without failing them, such as `usage_sum` (repeatable)
     #[arg(long = "ignore", value_name = "FLAW", value_parser = flaw)]
     ignore: Vec<Flaw>,
-    /// Compare with this report
-    #[arg(long, value_name = "FILE")]
-    baseline: Option<PathBuf>,
+    #[command(flatten)]
+    around: AroundArgs,
     #[command(flatten)]
     out: OutArgs,
 }
 
-/// What is written of a run.
+/// What is written of a run, and what it is held against.
 #[derive(Debug, Args)]
 pub(super) struct OutArgs {
+    /// Compare with this report
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
     /// The folder of reports
     #[arg(long, value_name = "DIR", default_value = "results")]
     results: PathBuf,
@@ -161,6 +164,41 @@ pub(super) struct OutArgs {
     /// Which exit codes are given
     #[arg(long, value_enum, default_value_t = Codes::Ccsmoke)]
     exit_codes: Codes,
+}
+
+impl OutArgs {
+    /// The report to compare with.
+    fn baseline(&self) -> Result<Option<LoadReport>, Failure> {
+        self.baseline.as_ref().map(|path| LoadReport::read(path)).transpose().map_err(Failure::usage)
+    }
+}
+
+impl RunArgs {
+    /// What came of the command, in the exit codes that were asked for.
+    pub(super) fn told_as_asked(&self, done: Result<Exit, Failure>) -> Result<Exit, Failure> {
+        self.out.told_as_asked(done)
+    }
+}
+
+impl OutArgs {
+    fn told_as_asked(&self, done: Result<Exit, Failure>) -> Result<Exit, Failure> {
+        match (self.exit_codes, done) {
+            (Codes::Ccsmoke, done) => done,
+            (Codes::K6, Ok(exit)) => Ok(as_k6(exit)),
+            (Codes::K6, Err(failure)) => Err(Failure { exit: as_k6(failure.exit), ..failure }),
+        }
+    }
+}
+
+/// The exit code that k6 has for it. Source: `errext/exitcodes/codes.go` of k6.
+fn as_k6(exit: Exit) -> Exit {
+    match exit {
+        Exit::LoadBroken | Exit::LoadProtocol | Exit::LoadUndecided => Exit::K6Thresholds,
+        Exit::Usage => Exit::K6Usage,
+        Exit::Interrupted => Exit::K6Interrupted,
+        Exit::LoadInvalid | Exit::Unreachable | Exit::LoadPartial => Exit::K6Aborted,
+        other => other,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -270,7 +308,7 @@ fn flaw(text: &str) -> Result<Flaw, String> {
 /// Runs `ccsmoke load`.
 pub(super) fn main(args: &LoadArgs, world: &World) -> Result<Exit, Failure> {
     match &args.command {
-        Some(LoadCommand::Merge(merge)) => merge_shards(merge, world),
+        Some(LoadCommand::Merge(merge)) => merge.out.told_as_asked(merge_shards(merge, world)),
         Some(LoadCommand::List) => list(),
         Some(LoadCommand::Schema) => {
             let schema = serde_json::to_string_pretty(&schemars::schema_for!(SuiteFile)).map_err(Failure::nothing)?;
@@ -278,33 +316,34 @@ pub(super) fn main(args: &LoadArgs, world: &World) -> Result<Exit, Failure> {
             Ok(Exit::Good)
         }
         Some(LoadCommand::Answers(answers)) => serve_answers(answers),
-        None => {
-            let adjust =
-                Adjust { rate: args.scale.0, time: args.scale.1, seed: args.run.seed, only: args.only.clone() };
-            let mut suites = Vec::new();
-            for name in &args.suites {
-                suites.push(read(name, &adjust, world)?);
-            }
-            if suites.is_empty() {
-                let known: Vec<&str> = source::built_in_names().collect();
-                return Err(Failure::usage(format!("name a suite: a file, or one of {}", known.join(", "))));
-            }
-            if args.plan {
-                return plan(&suites);
-            }
-            let mut worst = Exit::Good;
-            for suite in suites {
-                let (exit, _) = run_suite(suite, &args.aim, &args.run, world)?;
-                if worst == Exit::Good || exit == Exit::Interrupted {
-                    worst = exit;
-                }
-                if exit == Exit::Interrupted {
-                    break;
-                }
-            }
-            Ok(worst)
+        None => args.run.told_as_asked(run_suites(args, world)),
+    }
+}
+
+fn run_suites(args: &LoadArgs, world: &World) -> Result<Exit, Failure> {
+    let adjust = Adjust { rate: args.scale.0, time: args.scale.1, seed: args.run.seed, only: args.only.clone() };
+    let mut suites = Vec::new();
+    for name in &args.suites {
+        suites.push(read(name, &adjust, world)?);
+    }
+    if suites.is_empty() {
+        let known: Vec<&str> = source::built_in_names().collect();
+        return Err(Failure::usage(format!("name a suite: a file, or one of {}", known.join(", "))));
+    }
+    if args.plan {
+        return plan(&suites);
+    }
+    let mut worst = Exit::Good;
+    for suite in suites {
+        let (exit, _) = run_suite(suite, &args.aim, &args.run, world)?;
+        if worst == Exit::Good || exit == Exit::Interrupted {
+            worst = exit;
+        }
+        if exit == Exit::Interrupted {
+            break;
         }
     }
+    Ok(worst)
 }
 
 pub(super) fn read(name: &str, adjust: &Adjust, world: &World) -> Result<Suite, Failure> {
@@ -351,7 +390,7 @@ pub(super) fn run_suite(
     limits.in_flight = args.max_in_flight.or(limits.in_flight);
     limits.tokens = args.max_tokens.or(limits.tokens);
     limits.time = args.max_time.map(|t| t.0).or(limits.time);
-    let baseline = args.baseline.as_ref().map(|path| LoadReport::read(path)).transpose().map_err(Failure::usage)?;
+    let baseline = args.out.baseline()?;
     // What cannot be written is told before anything is sent.
     std::fs::create_dir_all(&args.out.results)
         .map_err(|e| Failure::usage(format!("{}: cannot make the results folder: {e}", args.out.results.display())))?;
@@ -373,8 +412,14 @@ pub(super) fn run_suite(
         }
         let suite = Arc::new(suite);
         let shared = Arc::new(Shared::new(suite.limits));
-        let drive =
-            Drive { upstream: upstream.clone(), workers: threads, shard: args.shard.unwrap_or(Shard::WHOLE), start_at };
+        let mut drive = Drive {
+            upstream: upstream.clone(),
+            workers: threads,
+            shard: args.shard.unwrap_or(Shard::WHOLE),
+            start_at,
+            marks: None,
+            records: None,
+        };
         let header = Header {
             run_id: args.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
             shard: drive.shard,
@@ -382,19 +427,23 @@ pub(super) fn run_suite(
             began: Timestamp::now().to_string(),
             workers: threads,
         };
+        let around = Around::begin(&args.around, &suite, &header.run_id, &mut drive, &shared, world).await?;
         let interrupt = tokio::spawn(interrupted(Arc::clone(&shared)));
         let mut dashboard = super::load_dashboard::Dashboard::new(world.stderr_is_terminal);
         let driven =
             run::run(Arc::clone(&suite), drive, room, Arc::clone(&shared), |glance| dashboard.show(&glance)).await;
         dashboard.finish();
         interrupt.abort();
-        let driven = driven.map_err(|e| Failure::nothing(format!("the load engine could not be started: {e}")))?;
-        let circumstances = run::circumstances(&suite, &driven, threads, &shared);
-        let former = baseline.as_ref().map(|b| b.scenarios.as_slice());
-        Ok::<_, Failure>(LoadReport::new(&suite, header, driven.records, circumstances, former))
-    })?;
+        let mut driven = driven.map_err(|e| Failure::nothing(format!("the load engine could not be started: {e}")))?;
+        let mut circumstances = run::circumstances(&suite, &driven, threads, &shared);
+        let trouble = around.end(&shared.take_hung_up(), &mut driven.records, &mut circumstances).await;
+        let against = Against { baseline: baseline.as_ref().map(|b| b.scenarios.as_slice()), shards: &[] };
+        Ok::<_, Failure>((LoadReport::new(&suite, header, driven.records, circumstances, against), trouble))
+    });
+    let (report, trouble) = report?;
     let exit = tell(&report, &args.out, world)?;
-    Ok((exit, report))
+    // The report stands all the same.
+    trouble.map_or(Ok((exit, report)), Err)
 }
 
 /// The first interrupt ends the run with a report; the second ends the program.
@@ -544,7 +593,7 @@ fn exit(report: &LoadReport, out: &OutArgs) -> Exit {
     let verdict = report.judgement.verdict;
     let undecided = report.judgement.thresholds.iter().any(|t| t.state == State::Undecided);
     debug_assert!(verdict != Verdict::Undecided || undecided);
-    let exit = match verdict {
+    match verdict {
         Verdict::Held => Exit::Good,
         Verdict::Undecided if out.undecided == Undecided::Pass => Exit::Good,
         Verdict::Undecided => Exit::LoadUndecided,
@@ -554,11 +603,6 @@ fn exit(report: &LoadReport, out: &OutArgs) -> Exit {
         Verdict::Invalid => Exit::LoadInvalid,
         Verdict::Unreachable => Exit::Unreachable,
         Verdict::Interrupted => Exit::Interrupted,
-    };
-    match (out.exit_codes, exit) {
-        (Codes::Ccsmoke, _) | (Codes::K6, Exit::Good | Exit::Interrupted) => exit,
-        (Codes::K6, Exit::LoadBroken | Exit::LoadProtocol | Exit::LoadUndecided) => Exit::K6Thresholds,
-        (Codes::K6, _) => Exit::K6Aborted,
     }
 }
 
@@ -575,7 +619,8 @@ fn merge_shards(args: &MergeArgs, world: &World) -> Result<Exit, Failure> {
             shards.push((path.display().to_string(), report));
         }
     }
-    let whole = merge::merge(shards).map_err(Failure::usage)?;
+    let baseline = args.out.baseline()?;
+    let whole = merge::merge(shards, baseline.as_ref().map(|b| b.scenarios.as_slice())).map_err(Failure::usage)?;
     tell(&whole, &args.out, world)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The `[check]` table of a profile.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -44,7 +44,7 @@ pub struct Metrics {
 }
 
 /// What is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Counter {
     /// Requests.
@@ -63,6 +63,22 @@ pub enum Counter {
     CacheWriteTokens,
     /// Dollars.
     Cost,
+}
+
+impl Counter {
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::ModelRequests => "model_requests",
+            Self::ProviderRequests => "provider_requests",
+            Self::InputTokens => "input_tokens",
+            Self::OutputTokens => "output_tokens",
+            Self::CacheReadTokens => "cache_read_tokens",
+            Self::CacheWriteTokens => "cache_write_tokens",
+            Self::Cost => "cost",
+        }
+    }
 }
 
 /// Where requests are written down.

@@ -1,34 +1,28 @@
 //! A run: the target is looked at, the engine driven in a thread of its own, limits and thresholds watched meanwhile.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::Request;
-use hyper::header::HOST;
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::engine::shared::{Shared, Stopped};
 use super::engine::{Drive, Driven, drive, out_of_time};
+use super::get::get;
 use super::judge::{self, Circumstances, State};
-use super::metrics::Metric;
 use super::metrics::histogram::Histogram;
 use super::metrics::record::Counters;
+use super::metrics::{Failure, Metric};
 use super::plan::Plan;
 use super::scenario::{Load, Suite, Target};
 use super::threshold::Threshold;
-use crate::tap::{DialError, Dialled, Upstream};
+use crate::tap::{DialError, Upstream};
 
 /// How often a run is looked at while it goes on.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// The largest list of models that is read, in bytes.
-const MAX_LIST_BYTES: usize = 4 << 20;
 
 /// What is seen of a run while it goes on.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +43,8 @@ pub struct Glance {
     pub e2e: Histogram,
     /// Times to the first content so far, likewise.
     pub ttft: Histogram,
+    /// Failures so far by kind.
+    pub failures: BTreeMap<Failure, u64>,
     /// Thresholds that are missed as things stand.
     pub at_risk: Vec<String>,
 }
@@ -101,6 +97,9 @@ fn glance(suite: &Suite, shared: &Shared, elapsed: Duration) -> Glance {
         }
         let all = record.all();
         glance.counters.add(&all.counters);
+        for (failure, n) in &all.failures {
+            *glance.failures.entry(*failure).or_default() += n;
+        }
         glance.planned += if record.open { record.planned } else { all.counters.sent };
         for (metric, into) in [(Metric::E2e, &mut glance.e2e), (Metric::Ttft, &mut glance.ttft)] {
             let metric = if record.open { metric.from_plan() } else { metric };
@@ -109,7 +108,7 @@ fn glance(suite: &Suite, shared: &Shared, elapsed: Duration) -> Glance {
     });
     // Each is a walk over the records; the counts of rates and shares mean something at the end only.
     for threshold in suite.thresholds.iter().filter(|t| is_live(t)) {
-        let judged = judge::check(threshold, shared, false, None);
+        let judged = judge::check(threshold, shared);
         if judged.state != State::Broken {
             continue;
         }
@@ -145,6 +144,7 @@ pub fn circumstances(suite: &Suite, driven: &Driven, workers: usize, shared: &Sh
         wall: driven.wall,
         stopped: shared.why(),
         missing: Vec::new(),
+        counters: Vec::new(),
     }
 }
 
@@ -175,8 +175,8 @@ pub async fn reach(upstream: &Upstream, timeout: Duration) -> Result<(), String>
 /// # Errors
 /// In words: the list cannot be had, or names none.
 pub async fn models(upstream: &Upstream, target: &Target, exclude: &[String]) -> Result<Vec<String>, String> {
-    let list = tokio::time::timeout(target.timeouts.ttft, list(upstream, target)).await;
-    let list = list.unwrap_or_else(|_| Err(format!("no answer within {:?}", target.timeouts.ttft)));
+    let list = get(upstream, "/v1/models", &target.question_headers(), target.timeouts.ttft).await;
+    let list = list.and_then(|body| serde_json::from_slice::<Value>(&body).map_err(|e| format!("not JSON: {e}")));
     let list = list.map_err(|e| format!("GET /v1/models: {e}; name models in the suite or with --model"))?;
     let ids = list["data"].as_array().into_iter().flatten().filter_map(|m| m["id"].as_str());
     let ids: Vec<String> = ids.filter(|id| !exclude.iter().any(|e| e == id)).map(str::to_owned).collect();
@@ -186,45 +186,4 @@ pub async fn models(upstream: &Upstream, target: &Target, exclude: &[String]) ->
         );
     }
     Ok(ids)
-}
-
-async fn list(upstream: &Upstream, target: &Target) -> Result<Value, String> {
-    let io = match upstream.dial().await {
-        Ok(io) => io,
-        Err(DialError::Connect(e) | DialError::Tls(e)) => return Err(format!("no connection: {e}")),
-    };
-    let mut request = Request::get(format!("{}/v1/models", upstream.prefix())).header(HOST, upstream.authority());
-    for (name, value) in target.api.headers() {
-        request = request.header(*name, *value);
-    }
-    if let Some(token) = target.tokens.first() {
-        for (name, value) in target.api.credential(token.expose()) {
-            request = request.header(name, value);
-        }
-    }
-    let request = request.body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
-    match io {
-        Dialled::Plain(tcp) => ask(TokioIo::new(tcp), request).await,
-        Dialled::Tls(tls) => ask(TokioIo::new(tls), request).await,
-    }
-}
-
-async fn ask<T>(io: T, request: Request<Empty<Bytes>>) -> Result<Value, String>
-where
-    T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(|e| e.to_string())?;
-    let answer = async move {
-        let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
-        let status = response.status();
-        let body =
-            Limited::new(response.into_body(), MAX_LIST_BYTES).collect().await.map_err(|e| e.to_string())?.to_bytes();
-        if !status.is_success() {
-            return Err(format!("status {status}: {}", super::face::error_words(&body)));
-        }
-        serde_json::from_slice(&body).map_err(|e| format!("not JSON: {e}"))
-    };
-    // The connection ends with the answer; why is told by the answer.
-    let (answer, _) = tokio::join!(answer, connection);
-    answer
 }

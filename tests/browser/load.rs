@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ccsmoke::load::judge::Circumstances;
+use ccsmoke::load::judge::{Against, Circumstances};
 use ccsmoke::load::metrics::Failure;
 use ccsmoke::load::metrics::record::{ScenarioRecord, Tags, Tokens};
 use ccsmoke::load::metrics::recorder::{Marks, Recorder, Sample, Sorting};
@@ -61,7 +61,7 @@ fn report() -> LoadReport {
         workers: 1,
     };
     let records = records.collect();
-    LoadReport::new(&suite, header, records, Circumstances::default(), None)
+    LoadReport::new(&suite, header, records, Circumstances::default(), Against::default())
 }
 
 fn written() -> (tempfile::TempDir, PathBuf) {

@@ -1,8 +1,12 @@
 //! Load and replay through the command, against a source of answers whose delays and faults are known.
 
 mod bad_input;
+mod behind;
+mod dashboard;
 mod faults;
 mod measuring;
+mod proxy;
+mod recording;
 mod replaying;
 mod reports;
 mod sharding;

@@ -20,10 +20,12 @@ use super::exchange::{Asked, Tried};
 use super::shared::Shared;
 use crate::load::dice::{Dice, Lane};
 use crate::load::face::Reading;
+use crate::load::face::mark::{HEADER, Mark};
 use crate::load::face::stamp::now;
 use crate::load::metrics::Failure;
 use crate::load::metrics::recorder::{Marks, Recorder, Sample};
 use crate::load::plan::{Draw, Plan, Shard};
+use crate::load::records::Sink;
 use crate::load::scenario::{Load, Retry, Scenario, Suite, Timeouts};
 use crate::tap::{DialError, Upstream};
 
@@ -51,6 +53,10 @@ pub(super) struct Common {
     pub(super) epoch: u64,
     /// The most requests at once in one worker.
     pub(super) in_flight: usize,
+    /// The run's number in the marks of requests, where they are marked.
+    pub(super) marks: Option<u32>,
+    /// Takes every request that is over, where they are written down.
+    pub(super) records: Option<Sink>,
 }
 
 /// One worker.
@@ -246,6 +252,9 @@ impl Worker {
             None => Ok(sample.end - sample.start),
             Some((failure, _)) => Err(Some(*failure)),
         };
+        if let Some(records) = &self.common.records {
+            records.put(place.scenario, sample);
+        }
         (reading.filter(|_| came.is_ok()), came)
     }
 
@@ -260,10 +269,12 @@ impl Worker {
         let dice = Plan::new(&self.common.suite, self.scenario(place.scenario)).dice();
         sample.start = self.now();
         loop {
+            let mark = self.mark(place, sample.retried.len());
             let tried = tokio::select! {
                 biased;
-                tried = self.one_try(place, written, timeouts) => tried,
+                tried = self.one_try(place, written, timeouts, mark) => tried,
                 () = self.stopping.cancelled() => {
+                    mark.into_iter().for_each(|mark| self.common.shared.hung_up(mark));
                     sample.interrupted = true;
                     sample.end = self.now();
                     return (sample, None);
@@ -313,7 +324,13 @@ impl Worker {
         (sample, Some(tried.reading))
     }
 
-    async fn one_try(&self, place: Place, written: &Written, timeouts: &Timeouts) -> Tried {
+    /// The mark of a try.
+    fn mark(&self, place: Place, attempt: usize) -> Option<Mark> {
+        let (scenario, attempt) = (u16::try_from(place.scenario).ok()?, u16::try_from(attempt).ok()?);
+        self.common.marks.map(|run| Mark { run, scenario, index: place.index, attempt })
+    }
+
+    async fn one_try(&self, place: Place, written: &Written, timeouts: &Timeouts, mark: Option<Mark>) -> Tried {
         let suite = &self.common.suite;
         let asked = Asked { api: suite.target.api, stream: written.stream, timeouts, ignore: suite.ignore };
         loop {
@@ -321,7 +338,7 @@ impl Worker {
                 Ok(connection) => connection,
                 Err(failure) => return Tried { failure: Some(failure), ..Tried::default() },
             };
-            let request = self.write(place, written);
+            let request = self.write(place, written, mark);
             let mut tried = asked.send(&mut connection, request, connect.is_none()).await;
             if tried.stale {
                 // Closed while it was idle: nobody has seen this request, so it goes out on another connection.
@@ -329,6 +346,13 @@ impl Worker {
                 continue;
             }
             tried.marks.connect = connect;
+            if let (Some((failure, _)), Some(mark)) = (&tried.failure, mark)
+                && failure.is_timeout()
+            {
+                drop(connection);
+                self.common.shared.hung_up(mark);
+                return tried;
+            }
             if !matches!(tried.failure, Some((failure, _)) if failure.is_timeout() || failure == Failure::Cut)
                 && connection.is_reusable().await
             {
@@ -338,9 +362,10 @@ impl Worker {
         }
     }
 
-    fn write(&self, place: Place, written: &Written) -> Request<Full<Bytes>> {
+    fn write(&self, place: Place, written: &Written, mark: Option<Mark>) -> Request<Full<Bytes>> {
         let token = usize::try_from(place.index % self.headers.len() as u64).unwrap_or(0);
-        let mut request = Request::new(Full::new(written.body.clone()));
+        let marked = mark.and_then(|mark| mark.put_into(&written.body));
+        let mut request = Request::new(Full::new(marked.map_or_else(|| written.body.clone(), Bytes::from)));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = match &written.target {
             Some(target) => format!("{}{target}", self.common.upstream.prefix()).parse().unwrap_or_default(),
@@ -349,6 +374,9 @@ impl Worker {
         request.headers_mut().clone_from(&self.headers[token]);
         for (name, value) in &written.headers {
             request.headers_mut().insert(name, value.clone());
+        }
+        if let Some(value) = mark.and_then(|mark| HeaderValue::from_str(&mark.to_string()).ok()) {
+            request.headers_mut().insert(HeaderName::from_static(HEADER), value);
         }
         request
     }

@@ -4,7 +4,8 @@ use askama::Template;
 
 use super::LoadReport;
 use super::plots::{Plot, plots};
-use super::terminal::{HEADINGS, cells, tags};
+use super::sessions::{SessionFigures, each, together};
+use super::terminal::{HEADINGS, behind, cells, counters, tags};
 use crate::load::judge::Verdict;
 use crate::load::metrics::record::{Counters, ScenarioRecord};
 use crate::load::metrics::{DEFINITIONS, Metric};
@@ -16,6 +17,9 @@ const STYLE: &str = include_str!("load.css");
 /// How many examples are shown of each kind of failure.
 const EXAMPLES: usize = 5;
 
+/// How many sessions are shown one by one.
+const SESSIONS: usize = 200;
+
 /// The page as its template sees it.
 #[derive(Template)]
 #[template(path = "load.html")]
@@ -26,6 +30,7 @@ struct Page<'r> {
     verdict: &'static str,
     tone: &'static str,
     headings: [&'static str; 7],
+    counters: Vec<String>,
     scenarios: Vec<Scenario<'r>>,
 }
 
@@ -38,6 +43,10 @@ struct Scenario<'r> {
     rows: Vec<Row>,
     failures: Vec<FailureRow<'r>>,
     plots: Vec<Plot>,
+    /// What was seen behind the gateway, in words.
+    behind: Vec<String>,
+    /// All sessions together, then each.
+    sessions: Vec<SessionFigures>,
 }
 
 struct Row {
@@ -64,13 +73,15 @@ pub fn render(report: &LoadReport) -> String {
         Verdict::Unreachable => ("✗", "The target could not be reached", "broken"),
         Verdict::Interrupted => ("?", "Interrupted", "undecided"),
     };
-    let scenarios = report.scenarios.iter().zip(&report.suite.loads).map(|(record, load)| scenario(record, load));
+    let scenarios = report.scenarios.iter().zip(&report.suite.loads);
+    let scenarios = scenarios.map(|(record, load)| scenario(report, record, load));
     let page = Page {
         head: Head::new(STYLE, ""),
         sign,
         verdict,
         tone,
         headings: HEADINGS,
+        counters: counters(report),
         scenarios: scenarios.collect(),
         report,
     };
@@ -78,7 +89,7 @@ pub fn render(report: &LoadReport) -> String {
     page.render().unwrap_or_default()
 }
 
-fn scenario<'r>(record: &'r ScenarioRecord, load: &'r str) -> Scenario<'r> {
+fn scenario<'r>(report: &'r LoadReport, record: &'r ScenarioRecord, load: &'r str) -> Scenario<'r> {
     let all = record.all();
     let counters = all.counters;
     let judged = if record.open { Metric::E2eFromPlan } else { Metric::E2e };
@@ -115,5 +126,7 @@ fn scenario<'r>(record: &'r ScenarioRecord, load: &'r str) -> Scenario<'r> {
         rows,
         failures: failures.collect(),
         plots: plots(record),
+        behind: behind(record),
+        sessions: together(report, record).into_iter().chain(each(report, record).into_iter().take(SESSIONS)).collect(),
     }
 }

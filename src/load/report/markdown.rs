@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::LoadReport;
-use super::terminal::{percentile, tags};
+use super::terminal::{counters, percentile, tags};
 use crate::load::metrics::Metric;
 use crate::load::threshold::short;
 
@@ -45,6 +45,17 @@ pub fn render(report: &LoadReport) -> String {
                 of(Metric::Ttft, 50.0),
                 of(Metric::Ttft, 99.0),
             );
+        }
+    }
+    let notes = report
+        .scenarios
+        .iter()
+        .flat_map(|record| super::terminal::behind(record).into_iter().map(|line| format!("{}: {line}", record.name)));
+    let notes: Vec<String> = notes.chain(counters(report).into_iter().map(|line| format!("counter {line}"))).collect();
+    if !notes.is_empty() {
+        out.push('\n');
+        for note in notes {
+            let _ = writeln!(out, "- {}", cell(&note));
         }
     }
     out.push_str(

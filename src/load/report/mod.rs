@@ -5,7 +5,7 @@ pub mod junit;
 pub mod markdown;
 pub mod merge;
 mod plots;
-
+pub mod sessions;
 pub mod terminal;
 
 use std::borrow::Cow;
@@ -14,10 +14,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::judge::{self, Circumstances, Judgement};
+use super::judge::{self, Against, Circumstances, Judgement};
 use super::metrics::histogram::{Histogram, LAYOUT};
 use super::metrics::record::{Counters, ScenarioRecord, Tags};
-use super::metrics::{DEFINITIONS, Metric};
+use super::metrics::{COUNTED, DEFINITIONS, Metric};
 use super::plan::Shard;
 use super::scenario::Suite;
 use crate::redact::Redactor;
@@ -158,7 +158,7 @@ impl LoadReport {
         header: Header,
         records: Vec<ScenarioRecord>,
         circumstances: Circumstances,
-        baseline: Option<&[ScenarioRecord]>,
+        against: Against<'_>,
     ) -> Self {
         let thresholds = suite.thresholds.iter().map(|t| (t.subject.to_string(), t.text.clone())).collect();
         let facts = SuiteFacts {
@@ -173,7 +173,7 @@ impl LoadReport {
             loads: suite.scenarios.iter().map(|s| s.load.words().to_owned()).collect(),
             thresholds,
         };
-        let judgement = judge::judge(&records, &suite.thresholds, &circumstances, baseline);
+        let judgement = judge::judge(&records, &suite.thresholds, &circumstances, against);
         Self {
             load_report_version: REPORT_VERSION,
             ccsmoke: env!("CARGO_PKG_VERSION").to_owned(),
@@ -184,7 +184,7 @@ impl LoadReport {
             began: header.began,
             workers: header.workers,
             layout: LAYOUT.to_owned(),
-            definitions: DEFINITIONS.iter().map(|(_, name, words)| ((*name).to_owned(), (*words).to_owned())).collect(),
+            definitions: definitions(),
             circumstances,
             figures: figures(&records),
             scenarios: records,
@@ -238,6 +238,12 @@ impl LoadReport {
         }
         serde_json::from_value(value).map_err(|e| format!("is not a load report: {e}"))
     }
+}
+
+/// What each metric means.
+fn definitions() -> BTreeMap<String, String> {
+    let times = DEFINITIONS.iter().map(|(_, name, words)| (*name, *words));
+    times.chain(COUNTED).map(|(name, words)| (name.to_owned(), words.to_owned())).collect()
 }
 
 /// Every view in figures.

@@ -74,6 +74,16 @@ pub struct Target {
     pub timeouts: Timeouts,
 }
 
+impl Target {
+    /// The headers of a question beside the load, with the first credential.
+    pub fn question_headers(&self) -> Vec<(&str, String)> {
+        let plain = self.api.headers().iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let further = self.headers.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        let credential = self.tokens.first().map(|token| self.api.credential(token.expose()));
+        plain.chain(further).chain(credential.into_iter().flatten()).collect()
+    }
+}
+
 /// How long things may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
