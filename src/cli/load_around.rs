@@ -132,7 +132,7 @@ impl Around {
 
 async fn reach_source(url: &str, run_id: &str, shard: Shard) -> Result<(Upstream, u32), Failure> {
     let wrong = |e: String| Failure::usage(format!("--source {url}: {e}"));
-    let source = base_url(url).map_err(|e| wrong(e.to_string()))?;
+    let source = base_url(url).map_err(wrong)?;
     if !source.is_loopback() {
         return Err(wrong("the source has to be on this machine, whose clock its moments are told in".to_owned()));
     }

@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use console::Term;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::{Term, measure_text_width};
 
 use super::to_stderr;
 use crate::load::metrics::histogram::Histogram;
@@ -21,7 +20,9 @@ const AT_RISK: usize = 4;
 
 /// The dashboard.
 pub(super) struct Dashboard {
-    bar: Option<ProgressBar>,
+    is_terminal: bool,
+    /// What stands on the terminal: the widths of its lines.
+    drawn: Vec<usize>,
     last_line: Option<Duration>,
     last: Counted,
 }
@@ -36,23 +37,13 @@ struct Counted {
 
 impl Dashboard {
     pub(super) fn new(is_terminal: bool) -> Self {
-        let bar = is_terminal.then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
-            bar
-        });
-        Self { bar, last_line: None, last: Counted::default() }
+        Self { is_terminal, drawn: Vec::new(), last_line: None, last: Counted::default() }
     }
 
     pub(super) fn show(&mut self, glance: &Glance) {
         let lines = lines(glance, &mut self.last);
-        if let Some(bar) = &self.bar {
-            // A line that is longer than the terminal is wide would be two, of which only one is drawn again. The terminal may have
-            // been made narrower since.
-            let columns = Term::stderr().size_checked().map_or(usize::MAX, |(_, columns)| usize::from(columns).max(1));
-            let lines: Vec<String> = lines.iter().map(|line| clipped(line, columns.saturating_sub(1))).collect();
-            bar.set_message(lines.join("\n"));
-            bar.tick();
+        if self.is_terminal {
+            self.draw(&lines);
         } else if self.last_line.is_none_or(|last| glance.elapsed >= last + LINE_EVERY) {
             self.last_line = Some(glance.elapsed);
             let words: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
@@ -60,9 +51,32 @@ impl Dashboard {
         }
     }
 
-    pub(super) fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+    /// Draws the lines in the place of those before, at the size that the terminal has now.
+    fn draw(&mut self, lines: &[String]) {
+        let (rows, columns) = Term::stderr().size_checked().unwrap_or((24, 80));
+        let (rows, columns) = (usize::from(rows).max(2), usize::from(columns).max(2));
+        let mut frame = self.cleared(columns);
+        // What does not fit is cut: a line that becomes two, or one that leaves at the top, cannot be drawn again.
+        for line in lines.iter().take(rows - 1) {
+            let line = clipped(line, columns - 1);
+            self.drawn.push(measure_text_width(&line));
+            frame.push_str(&line);
+            frame.push('\n');
+        }
+        to_stderr(&frame);
+    }
+
+    /// What takes the lines away that stand there. A terminal that was made narrower since has folded them.
+    fn cleared(&mut self, columns: usize) -> String {
+        let rows: usize = self.drawn.drain(..).map(|width| width.div_ceil(columns).max(1)).sum();
+        if rows == 0 { String::new() } else { format!("\r\x1b[{rows}A\x1b[J") }
+    }
+
+    pub(super) fn finish(&mut self) {
+        let columns = Term::stderr().size_checked().map_or(80, |(_, columns)| usize::from(columns).max(2));
+        let frame = self.cleared(columns);
+        if !frame.is_empty() {
+            to_stderr(&frame);
         }
     }
 }

@@ -551,8 +551,8 @@ mod tests {
         ) {
             let (sign, operator) = OPERATORS[operator];
             let mut text = format!("p{} {sign} {micros}ms", f64::from(percent) / 10.0);
-            min_n.iter().for_each(|n| text.push_str(&format!(", min_n={n}")));
-            seconds.iter().for_each(|n| text.push_str(&format!(",window={n}s")));
+            text.extend(min_n.map(|n| format!(", min_n={n}")));
+            text.extend(seconds.map(|n| format!(",window={n}s")));
             if each {
                 text.push_str(", scope=each_shard");
             }

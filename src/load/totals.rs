@@ -84,9 +84,10 @@ pub async fn read(upstream: &Upstream, suite: &Suite, metrics: &Metrics) -> Resu
     let body = get(upstream, &metrics.path, &headers, suite.target.timeouts.whole).await.map_err(at)?;
     let document = String::from_utf8_lossy(&body);
     let value = |(counter, name): (&Counter, &String)| {
-        let names: Vec<String> = match name.contains("{model}") {
-            true => suite.models.iter().map(|model| name.replace("{model}", model)).collect(),
-            false => vec![name.clone()],
+        let names: Vec<String> = if name.contains("{model}") {
+            suite.models.iter().map(|model| name.replace("{model}", model)).collect()
+        } else {
+            vec![name.clone()]
         };
         let values = names.iter().map(|name| counted(&document, name)).collect::<Result<Vec<f64>, _>>();
         Ok((*counter, values.map_err(at)?.iter().sum()))

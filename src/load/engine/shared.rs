@@ -97,8 +97,8 @@ impl Shared {
         }
     }
 
-    /// A marked try was given up just now.
-    pub(super) fn hung_up(&self, mark: Mark) {
+    /// A marked try is about to be given up: its connection is closed next.
+    pub(super) fn hangs_up(&self, mark: Mark) {
         let mut all = self.hung_up.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() < MOST_HUNG_UP {
             all.push((mark, now()));

@@ -270,11 +270,15 @@ impl Worker {
         sample.start = self.now();
         loop {
             let mark = self.mark(place, sample.retried.len());
+            // Pinned here, so that its connection is open until the moment is noted.
+            let mut try_it = std::pin::pin!(self.one_try(place, written, timeouts, mark));
             let tried = tokio::select! {
                 biased;
-                tried = self.one_try(place, written, timeouts, mark) => tried,
+                tried = &mut try_it => tried,
                 () = self.stopping.cancelled() => {
-                    mark.into_iter().for_each(|mark| self.common.shared.hung_up(mark));
+                    if let Some(mark) = mark {
+                        self.common.shared.hangs_up(mark);
+                    }
                     sample.interrupted = true;
                     sample.end = self.now();
                     return (sample, None);
@@ -349,8 +353,7 @@ impl Worker {
             if let (Some((failure, _)), Some(mark)) = (&tried.failure, mark)
                 && failure.is_timeout()
             {
-                drop(connection);
-                self.common.shared.hung_up(mark);
+                self.common.shared.hangs_up(mark);
                 return tried;
             }
             if !matches!(tried.failure, Some((failure, _)) if failure.is_timeout() || failure == Failure::Cut)

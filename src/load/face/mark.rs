@@ -44,7 +44,7 @@ impl Mark {
         let mut body: Value = serde_json::from_slice(body).ok()?;
         let last = body["messages"].as_array_mut()?.iter_mut().rfind(|message| message["role"] == "user")?;
         match &mut last["content"] {
-            Value::String(text) => text.push_str(&format!("\n\n{self}")),
+            Value::String(text) => *text = format!("{text}\n\n{self}"),
             Value::Array(blocks) => blocks.push(json!({ "type": "text", "text": self.to_string() })),
             _ => return None,
         }

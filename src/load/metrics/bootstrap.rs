@@ -91,9 +91,9 @@ mod tests {
         // The median of 101 of 1..=1000: its standard deviation is about 1000 × 0.5 / sqrt(103).
         let times = of((0..101).map(|n| 1 + n * 10));
         let mut draws = Draws { dice: Dice::new(1, "x"), next: 0 };
-        let drawn: Vec<f64> = (0..4000).map(|_| resampled(&times, 50.0, &mut draws)).collect();
-        let mean = drawn.iter().sum::<f64>() / 4000.0;
-        let deviation = (drawn.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 4000.0).sqrt();
+        let medians: Vec<f64> = (0..4000).map(|_| resampled(&times, 50.0, &mut draws)).collect();
+        let mean = medians.iter().sum::<f64>() / 4000.0;
+        let deviation = (medians.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 4000.0).sqrt();
         assert!((mean - 501.0).abs() < 6.0 && (deviation - 49.5).abs() < 4.0, "{mean} {deviation}");
     }
 

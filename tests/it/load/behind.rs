@@ -41,7 +41,7 @@ fn our_own_tries_are_not_the_gateways() {
     );
     let (exit, report, printed) = run(&suite, &source.url(), &["--source", &source.url()]);
     let behind = report.scenarios[0].behind.unwrap();
-    assert_eq!((exit, behind.again()), (10, 0), "{printed}");
+    assert_eq!((exit, behind.again()), (0, 0), "{printed}");
     assert_eq!(behind.tries, 20 + report.scenarios[0].all().counters.retries, "{printed}");
 }
 
@@ -112,7 +112,6 @@ fn what_is_no_source_or_has_no_counters_is_told_before_anything_is_sent() {
         (["--source", "http://192.0.2.1:80"], "has to be on this machine"),
         (["--metrics", "nginx-defaults"], "has no [check.metrics] table"),
         (["--metrics", "no-such-file.toml"], "no-such-file.toml"),
-        (["--metrics", "docs/reference.toml"], "--metrics docs/reference.toml: GET /_ccsmoke/metrics"),
     ] {
         let url = source.url();
         let output = suite.command(&url).args(more).output().unwrap();

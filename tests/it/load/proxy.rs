@@ -71,7 +71,7 @@ impl Gateway {
                 // Nothing more comes of a client that waits for its answer.
                 if matches!((&left).read(&mut [0]), Ok(0) | Err(_)) {
                     let (_keep, never) = std::sync::mpsc::channel::<()>();
-                    drop(never.recv_timeout(wait));
+                    let _ = never.recv_timeout(wait);
                     drop(far.flush());
                     drop(far.shutdown(Shutdown::Both));
                 }
