@@ -12,19 +12,39 @@ const RESAMPLES: u32 = 1000;
 /// In which share of pairs of resamples the percentiles of both are as `is_so` says; 0 for none.
 pub fn share(one: &Histogram, other: &Histogram, percent: f64, is_so: impl Fn(f64, f64) -> bool) -> f64 {
     let mut draws = Draws { dice: Dice::new(0, "bootstrap"), next: 0 };
+    let samples = [one, other].map(Ranked::of);
     let mut so = 0;
     for _ in 0..RESAMPLES {
-        let pair = [one, other].map(|times| resampled(times, percent, &mut draws));
+        let pair = [&samples[0], &samples[1]].map(|ranked| ranked.resampled(percent, &mut draws));
         so += u32::from(is_so(pair[0], pair[1]));
     }
     f64::from(so) / f64::from(RESAMPLES)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts and microseconds are short of 2^52")]
-fn resampled(times: &Histogram, percent: f64, draws: &mut Draws) -> f64 {
-    let n = times.count().max(1) as f64;
-    let k = (n * percent / 100.0).ceil().clamp(1.0, n);
-    times.percentile(draws.beta(k, n + 1.0 - k) * 100.0).micros as f64
+/// Samples by rank.
+struct Ranked {
+    n: f64,
+    /// Times with how many samples are not above them.
+    up_to: Vec<(f64, f64)>,
+}
+
+impl Ranked {
+    #[expect(clippy::cast_precision_loss, reason = "counts and microseconds are short of 2^52")]
+    fn of(times: &Histogram) -> Self {
+        let sums = times.counts().scan(0, |sum, (time, count)| {
+            *sum += count;
+            Some((time as f64, *sum as f64))
+        });
+        Self { n: times.count().max(1) as f64, up_to: sums.collect() }
+    }
+
+    /// The percentile of one resample.
+    fn resampled(&self, percent: f64, draws: &mut Draws) -> f64 {
+        let k = (self.n * percent / 100.0).ceil().clamp(1.0, self.n);
+        let rank = draws.beta(k, self.n + 1.0 - k) * self.n;
+        let at = self.up_to.partition_point(|(_, up_to)| *up_to < rank);
+        self.up_to.get(at).or(self.up_to.last()).map_or(0.0, |(time, _)| *time)
+    }
 }
 
 /// Numbers drawn one after another.
@@ -89,9 +109,9 @@ mod tests {
     #[test]
     fn the_spread_is_that_of_the_order_statistic() {
         // The median of 101 of 1..=1000: its standard deviation is about 1000 × 0.5 / sqrt(103).
-        let times = of((0..101).map(|n| 1 + n * 10));
+        let ranked = Ranked::of(&of((0..101).map(|n| 1 + n * 10)));
         let mut draws = Draws { dice: Dice::new(1, "x"), next: 0 };
-        let medians: Vec<f64> = (0..4000).map(|_| resampled(&times, 50.0, &mut draws)).collect();
+        let medians: Vec<f64> = (0..4000).map(|_| ranked.resampled(50.0, &mut draws)).collect();
         let mean = medians.iter().sum::<f64>() / 4000.0;
         let deviation = (medians.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 4000.0).sqrt();
         assert!((mean - 501.0).abs() < 6.0 && (deviation - 49.5).abs() < 4.0, "{mean} {deviation}");

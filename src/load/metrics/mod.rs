@@ -95,7 +95,10 @@ pub const DEFINITIONS: [(Metric, &str, &str); METRICS] = [
 ];
 
 /// Counts whose names do not say what they are, with their definitions.
-pub const COUNTED: [(&str, &str); 6] = [
+pub const COUNTED: [(&str, &str); 9] = [
+    ("output_tps", "output tokens of all answers by the time that the scenario took"),
+    ("user_tps", "output tokens a second of one stream: 1 by the median of tpot"),
+    ("pieces_per_read", "pieces of content by reads that brought content; above 1 where pieces came together"),
     ("goodput", "right answers that kept to every limit of `slo`; its share is of the planned requests"),
     ("late", "requests that were first written more than 50 ms after they were due"),
     ("dropped", "requests of the plan that were never written, because the run ended before"),

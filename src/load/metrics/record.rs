@@ -73,6 +73,9 @@ pub struct Counters {
     pub coalesced: u64,
     /// Pieces of content.
     pub pieces: u64,
+    /// Reads that brought content.
+    #[serde(default)]
+    pub reads: u64,
     /// Gaps above the limit for a stall.
     pub stalls: u64,
     /// Tokens of requests.
@@ -305,6 +308,7 @@ impl Counters {
             (&mut self.streams, other.streams),
             (&mut self.coalesced, other.coalesced),
             (&mut self.pieces, other.pieces),
+            (&mut self.reads, other.reads),
             (&mut self.stalls, other.stalls),
             (&mut self.tokens_in, other.tokens_in),
             (&mut self.tokens_out, other.tokens_out),

@@ -90,6 +90,12 @@ pub struct Figures {
     pub ok_per_s: f64,
     /// Output tokens a second, likewise.
     pub output_tps: f64,
+    /// Output tokens a second of one stream: 1 by the median of `tpot`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub user_tps: Option<f64>,
+    /// Pieces of content by reads that brought content.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pieces_per_read: Option<f64>,
     /// Right answers in time, by planned requests.
     pub goodput_share: f64,
     /// Their times.
@@ -253,6 +259,8 @@ pub(super) fn figures(records: &[ScenarioRecord]) -> Vec<Figures> {
     for record in records {
         let seconds = (record.took_us as f64 / 1e6).max(1e-6);
         for view in record.views.iter().filter(|view| view.counters.sent > 0) {
+            let Counters { pieces, reads, .. } = view.counters;
+            let tpot = view.times.get(&Metric::Tpot).map(|times| times.percentile(50.0).micros);
             let planned = if view.tags == Tags::default() { record.planned } else { view.counters.sent };
             all.push(Figures {
                 scenario: record.name.clone(),
@@ -260,6 +268,8 @@ pub(super) fn figures(records: &[ScenarioRecord]) -> Vec<Figures> {
                 counters: view.counters,
                 ok_per_s: view.counters.ok as f64 / seconds,
                 output_tps: view.counters.tokens_out as f64 / seconds,
+                user_tps: tpot.filter(|micros| *micros > 0).map(|micros| 1e6 / micros as f64),
+                pieces_per_read: (reads > 0).then(|| pieces as f64 / reads as f64),
                 goodput_share: view.counters.good as f64 / planned.max(1) as f64,
                 times: view.times.iter().map(|(metric, times)| (*metric, Times::from(times))).collect(),
             });

@@ -79,10 +79,12 @@ fn scenario(out: &mut String, report: &LoadReport, record: &ScenarioRecord, load
     if let Some(figures) = own.iter().find(|f| f.tags == Tags::default()) {
         let _ = writeln!(
             out,
-            "  {} ok/s  {} tok/s out  goodput {} %{}{}",
+            "  {} ok/s  {} tok/s out{}  goodput {} %{}{}{}",
             short(figures.ok_per_s),
             short(figures.output_tps),
+            figures.user_tps.map_or_else(String::new, |tps| format!(", {} in one stream", short(tps))),
             short(figures.goodput_share * 100.0),
+            figures.pieces_per_read.map_or_else(String::new, |n| format!("  {} pieces a read", short(n))),
             if counters.estimated > 0 { "  (tokens counted by pieces where no usage came)" } else { "" },
             if counters.coalesced > 0 {
                 format!("  {} of {} streams came all at once", counters.coalesced, counters.streams)

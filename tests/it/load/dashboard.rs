@@ -49,14 +49,21 @@ impl Terminal {
         self.screen.screen_mut().set_size(cells(rows), cells(columns));
     }
 
-    fn interrupt(mut self) -> i32 {
+    fn interrupt(&mut self) -> i32 {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
         // A terminal that nobody reads would keep it waiting.
-        let mut near = self.near;
-        drop(self.far);
+        let mut near = self.near.try_clone().unwrap();
         std::thread::spawn(move || while near.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {});
         self.child.wait().unwrap().code().unwrap()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // Gone already, unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
