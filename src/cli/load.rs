@@ -330,6 +330,9 @@ fn run_suites(args: &LoadArgs, world: &World) -> Result<Exit, Failure> {
         let known: Vec<&str> = source::built_in_names().collect();
         return Err(Failure::usage(format!("name a suite: a file, or one of {}", known.join(", "))));
     }
+    if suites.len() > 1 && args.run.around.is_for_one() {
+        return Err(Failure::usage("--records is a file for one suite; run the suites one by one"));
+    }
     if args.plan {
         return plan(&suites);
     }

@@ -38,6 +38,13 @@ pub(super) struct AroundArgs {
     metrics: Option<String>,
 }
 
+impl AroundArgs {
+    /// Whether a file is written that has room for one suite.
+    pub(super) fn is_for_one(&self) -> bool {
+        self.records.is_some()
+    }
+}
+
 /// What is around a load.
 pub(super) struct Around {
     suite: Arc<Suite>,

@@ -423,7 +423,7 @@ impl fmt::Display for Subject {
 }
 
 impl fmt::Display for Threshold {
-    /// The condition alone; the subject stands beside it.
+    /// The condition with what it is asked of; the subject stands beside it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.aggregate {
             Aggregate::Percentile(percent) => write!(f, "p{percent}")?,
@@ -439,9 +439,17 @@ impl fmt::Display for Threshold {
         let sign = OPERATORS.iter().find(|(_, operator)| *operator == self.operator).map_or("", |(sign, _)| *sign);
         write!(f, " {sign} ")?;
         match self.bound {
-            Bound::Fixed(bound) => f.write_str(&self.figure(bound)),
-            Bound::BaselineTimes(factor) => write!(f, "baseline*{factor}"),
-            Bound::BaselinePlus(more) => write!(f, "baseline+{}", figure_of_time(more)),
+            Bound::Fixed(bound) => f.write_str(&self.figure(bound))?,
+            Bound::BaselineTimes(factor) => write!(f, "baseline*{factor}")?,
+            Bound::BaselinePlus(more) => write!(f, "baseline+{}", figure_of_time(more))?,
+        }
+        // What it is asked of is part of what has to hold.
+        if let Some(window) = self.window {
+            write!(f, ", window={}", Time(window))?;
+        }
+        match self.scope {
+            Scope::Merged => Ok(()),
+            Scope::EachShard => f.write_str(", scope=each_shard"),
         }
     }
 }
@@ -561,6 +569,7 @@ mod tests {
             prop_assert_eq!((first.window, first.scope == Scope::EachShard), (seconds.map(Duration::from_secs), each));
             let again = read(&first.subject.to_string(), &first.to_string().replace(" ms", "ms")).unwrap();
             prop_assert_eq!((again.aggregate, again.operator, again.bound), (first.aggregate, first.operator, first.bound));
+            prop_assert_eq!((again.window, again.scope), (first.window, first.scope));
         }
 
         #[test]

@@ -3,14 +3,15 @@
 use std::ops::Range;
 
 use plotters::prelude::{
-    ChartBuilder, Color as _, IntoLogRange as _, LineSeries, PathElement, RGBColor, Rectangle, TRANSPARENT,
+    ChartBuilder, Color as _, IntoLogRange as _, LineSeries, PathElement, RGBColor, Rectangle, SeriesLabelPosition,
+    TRANSPARENT,
 };
 
 use crate::load::metrics::Metric;
 use crate::load::metrics::histogram::Histogram;
 use crate::load::metrics::record::{ScenarioRecord, Tick};
 use crate::load::threshold::figure_of_time;
-use crate::report::html::plot::{Area, Drawn, FAILED, LINE, OTHER, PASSED, SKIPPED, SOFT, drawn, letters};
+use crate::report::html::plot::{Area, Drawn, FAILED, LINE, OTHER, PAPER, PASSED, SKIPPED, SOFT, drawn, letters};
 
 /// The size of a plot, in pixels.
 const SIZE: (u32, u32) = (560, 240);
@@ -111,8 +112,9 @@ fn over_time(record: &ScenarioRecord, area: &Area<'_>, series: &[Series]) -> Dra
     }
     chart
         .configure_series_labels()
+        .position(SeriesLabelPosition::LowerLeft)
         .label_font(letters())
-        .background_style(TRANSPARENT)
+        .background_style(PAPER)
         .border_style(TRANSPARENT)
         .draw()?;
     Ok(())
@@ -182,7 +184,16 @@ fn percentiles(curves: &[(&'static str, &Histogram, RGBColor)], area: &Area<'_>)
         .x_label_area_size(30)
         .y_label_area_size(52)
         .build_cartesian_2d(0.0..nines, log_range(low, high).log_scale())?;
-    let label = |x: &f64| format!("{}", 100.0 - 100.0 / 10.0_f64.powf(*x));
+    // 90, 99, 99.9 as they are called; what lies between them is rounded.
+    let label = |x: &f64| {
+        let percent = 100.0 - 100.0 / 10.0_f64.powf(*x);
+        let is_named = (x - x.round()).abs() < 1e-9;
+        if is_named {
+            format!("{percent:.6}").trim_end_matches('0').trim_end_matches('.').to_owned()
+        } else {
+            format!("{percent:.1}")
+        }
+    };
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
@@ -191,7 +202,7 @@ fn percentiles(curves: &[(&'static str, &Histogram, RGBColor)], area: &Area<'_>)
         .label_style(letters())
         .x_labels(6)
         .x_desc("percentile")
-        .x_label_formatter(&|x| label(x).chars().take(7).collect())
+        .x_label_formatter(&label)
         .y_label_formatter(&time)
         .draw()?;
     for (name, histogram, colour) in curves {
@@ -206,8 +217,9 @@ fn percentiles(curves: &[(&'static str, &Histogram, RGBColor)], area: &Area<'_>)
     }
     chart
         .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
         .label_font(letters())
-        .background_style(TRANSPARENT)
+        .background_style(PAPER)
         .border_style(TRANSPARENT)
         .draw()?;
     Ok(())

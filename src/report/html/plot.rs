@@ -14,6 +14,8 @@ pub(crate) const SKIPPED: RGBColor = RGBColor(125, 82, 0);
 pub(crate) const LINE: RGBColor = RGBColor(31, 95, 168);
 /// A further line.
 pub(crate) const OTHER: RGBColor = RGBColor(109, 58, 147);
+/// What a plot stands on.
+pub(crate) const PAPER: RGBColor = RGBColor(251, 250, 247);
 /// Letters and axes.
 pub(crate) const SOFT: RGBColor = RGBColor(102, 98, 91);
 
