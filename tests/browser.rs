@@ -16,6 +16,8 @@
 
 #[path = "browser/chromium.rs"]
 mod chromium;
+#[path = "browser/load.rs"]
+mod load;
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +35,7 @@ use serde_json::json;
 /// A test, given the program of the browser.
 type Test = fn(&Path);
 
-const TESTS: [(&str, Test); 10] = [
+const TESTS: [(&str, Test); 14] = [
     ("the_page_shows_the_whole_report_and_complains_of_nothing", shows_the_report),
     ("filters_show_the_cells_that_fit_and_hide_the_rest", filters),
     ("a_click_opens_a_cell_with_its_evidence_and_going_back_closes_it", opens_a_cell),
@@ -43,6 +45,10 @@ const TESTS: [(&str, Test); 10] = [
     ("two_thousand_cells_open_at_once", two_thousand),
     ("a_phone_scrolls_no_page_sideways", phone),
     ("history_is_a_page_of_plots_and_strips", history),
+    ("a_load_report_draws_its_plots_in_both_lights", load::plots),
+    ("what_a_loaded_target_says_is_shown_as_text", load::hostile),
+    ("a_load_report_fits_a_phone", load::phone),
+    ("a_load_report_can_be_read_with_the_keyboard", load::keyboard),
     ("pictures", pictures),
 ];
 
@@ -444,4 +450,7 @@ fn pictures(program: &Path) {
     take("sides", (1280, 900), false, "dark", &format!("{THINKING}!exchange-0"), lead);
     take("phone", (390, 844), true, "light", "", "1");
     take("phone-cell", (390, 844), true, "dark", STREAMING, "1");
+    if let Some(folder) = &folder {
+        load::pictures(program, folder);
+    }
 }

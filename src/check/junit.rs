@@ -1,9 +1,11 @@
 //! A check report as `JUnit` XML.
 
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{Report, TestSuite};
 
 use super::Verdict;
 use super::report::CheckReport;
+use crate::report::junit::{Ending, case, duration};
+use crate::report::text::{printable, visible};
 
 /// The report as `JUnit` XML: one suite, one case a check.
 ///
@@ -11,31 +13,21 @@ use super::report::CheckReport;
 /// It cannot be written as XML; in words.
 pub fn junit(report: &CheckReport) -> Result<String, String> {
     let mut xml = Report::new("ccsmoke check");
-    let mut suite = TestSuite::new(report.target.as_str());
+    let mut suite = TestSuite::new(printable(&report.target));
     for row in &report.checks {
-        let status = match row.verdict {
-            Verdict::Passed => TestCaseStatus::success(),
-            Verdict::Failed => {
-                let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-                status.set_message(row.message.as_str());
-                let advice = row.advice.as_deref().unwrap_or_default();
-                status.set_description(format!("expected: {}\nto do: {advice}", row.expected));
-                status
-            }
-            Verdict::Undecided => {
-                let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-                status.set_message(row.message.as_str());
-                status
-            }
-            Verdict::NotApplicable => {
-                let mut status = TestCaseStatus::skipped();
-                status.set_message(row.message.as_str());
-                status
-            }
+        let ending = match row.verdict {
+            Verdict::Passed => Ending::Passed,
+            Verdict::Failed => Ending::Failed,
+            Verdict::Undecided => Ending::Error,
+            Verdict::NotApplicable => Ending::Skipped,
         };
-        let mut case = TestCase::new(row.id.as_str(), status);
+        let mut case = case(&row.id, ending, &row.message);
+        if row.verdict == Verdict::Failed {
+            let advice = row.advice.as_deref().unwrap_or_default();
+            case.status.set_description(visible(&format!("expected: {}\nto do: {advice}", row.expected)));
+        }
         case.set_classname("ccsmoke.check");
-        case.set_time(std::time::Duration::from_secs_f64(row.duration_s.max(0.0)));
+        case.set_time(duration(row.duration_s));
         suite.add_test_case(case);
     }
     xml.add_test_suite(suite);

@@ -61,6 +61,10 @@ pub enum Exit {
     LoadUndecided = 15,
     /// What k6 says when a threshold was missed.
     K6Thresholds = 99,
+    /// What k6 says when its options or files cannot be used.
+    K6Usage = 104,
+    /// What k6 says when somebody ended a run.
+    K6Interrupted = 105,
     /// What k6 says when a run was aborted.
     K6Aborted = 107,
     /// The run was interrupted; the report holds what was done.

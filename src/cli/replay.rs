@@ -10,7 +10,7 @@ use super::{Exit, Failure, to_stdout};
 use crate::load::conversation::{self, Script};
 use crate::load::quantity::{Share, Time};
 use crate::load::recorded;
-use crate::load::report::terminal;
+use crate::load::report::{sessions, terminal};
 use crate::load::scenario::{Adjust, Api, History, Load, ModelChoice, Source};
 use crate::redact::Redactor;
 use crate::report::store::{read_evidence, write_whole};
@@ -64,6 +64,9 @@ pub struct ReplayArgs {
     /// Tell of each session and its conversations too
     #[arg(long)]
     show_individual: bool,
+    /// Write a file for each session, and one for all together, into this folder
+    #[arg(long, value_name = "DIR")]
+    session_reports: Option<PathBuf>,
     #[command(flatten)]
     aim: AimArgs,
     #[command(flatten)]
@@ -100,6 +103,10 @@ fn temperature(text: &str) -> Result<f64, String> {
 
 /// Runs `ccsmoke replay`.
 pub(super) fn main(args: &ReplayArgs, world: &World) -> Result<Exit, Failure> {
+    args.run.told_as_asked(run(args, world))
+}
+
+fn run(args: &ReplayArgs, world: &World) -> Result<Exit, Failure> {
     if let Some(ReplayCommand::Export(export)) = &args.command {
         return self::export(export, world);
     }
@@ -153,9 +160,18 @@ pub(super) fn main(args: &ReplayArgs, world: &World) -> Result<Exit, Failure> {
             args.stops_early.unwrap_or(if args.duration.is_some() { Share(0.2) } else { Share(0.0) });
         converse.think.scale = args.think;
     }
+    if let Some(folder) = &args.session_reports {
+        // What cannot be written is told before anything is sent.
+        std::fs::create_dir_all(folder)
+            .map_err(|e| Failure::usage(format!("{}: cannot make the folder: {e}", folder.display())))?;
+    }
     let (exit, report) = run_suite(suite, &args.aim, &args.run, world)?;
     if args.show_individual {
         to_stdout(&terminal::individual(&report))?;
+    }
+    if let Some(folder) = &args.session_reports {
+        let redactor = Redactor::new(world.variables()).map_err(Failure::nothing)?;
+        sessions::write(folder, &report.redacted(&redactor)).map_err(Failure::usage)?;
     }
     Ok(exit)
 }

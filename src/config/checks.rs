@@ -5,7 +5,7 @@ use std::fmt;
 use std::num::NonZero;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The `[check]` table of a profile.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -51,7 +51,7 @@ pub struct Metrics {
 }
 
 /// What is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Counter {
     /// Requests.
@@ -72,9 +72,10 @@ pub enum Counter {
     Cost,
 }
 
-impl fmt::Display for Counter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Counter {
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Requests => "requests",
             Self::ModelRequests => "model_requests",
             Self::ProviderRequests => "provider_requests",
@@ -83,7 +84,13 @@ impl fmt::Display for Counter {
             Self::CacheReadTokens => "cache_read_tokens",
             Self::CacheWriteTokens => "cache_write_tokens",
             Self::Cost => "cost",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Counter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

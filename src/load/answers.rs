@@ -20,8 +20,10 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, Sleep};
 
 use super::face::INVALID_TOKEN;
+use super::face::mark::{HEADER, Mark};
 use super::face::stamp::{Stamp, now};
 use super::scenario::Api;
+use super::tally::{self, Call, Tally};
 use crate::serve::http;
 
 /// A model that the source does not know; every other one is answered for.
@@ -78,6 +80,7 @@ struct Shared {
     manner: Manner,
     began: Instant,
     served: AtomicU64,
+    tally: Arc<Tally>,
 }
 
 impl AnswerSource {
@@ -88,7 +91,8 @@ impl AnswerSource {
     pub async fn start(port: u16, manner: Manner) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared { manner, began: Instant::now(), served: AtomicU64::new(0) });
+        let shared =
+            Arc::new(Shared { manner, began: Instant::now(), served: AtomicU64::new(0), tally: Arc::default() });
         Ok(Self { address, server: tokio::spawn(serve(listener, shared)) })
     }
 
@@ -130,10 +134,15 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     let (head, body) = request.into_parts();
     let received = now();
     if head.method != Method::POST {
+        if let Some(run) = head.uri.path().strip_prefix(tally::PATH).and_then(|run| run.parse().ok()) {
+            return Ok(whole(200, &json!(shared.tally.seen(run))));
+        }
         let models = json!({ "object": "list", "data": [{ "id": "model-a", "object": "model" }, { "id": "model-b", "object": "model" }] });
         return Ok(whole(200, &models));
     }
     let body = body.collect().await?.to_bytes();
+    // Dropped with the answer, or before it when the other side leaves.
+    let call = mark(&head, &body).map(|mark| shared.tally.came(mark));
     let asked: Asked = serde_json::from_slice(&body).unwrap_or_default();
     let api = match head.uri.path() {
         path if path.ends_with("/messages") => Api::AnthropicMessages,
@@ -141,7 +150,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         _ => Api::OpenaiChat,
     };
     if let Some((status, error)) = refusal(api, &head.headers, &asked.model) {
-        return Ok(whole(status, &error));
+        return Ok(of_call(whole(status, &error), call));
     }
     let number = shared.served.fetch_add(1, Ordering::Relaxed);
     let Manner { first, pieces, gap, fault, every } = shared.manner.clone();
@@ -150,9 +159,9 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     match fault {
         Fault::Status(status) => {
             let error = json!({ "type": "error", "error": { "type": "api_error", "message": "a planted failure" } });
-            return Ok(whole(status, &error));
+            return Ok(of_call(whole(status, &error), call));
         }
-        Fault::WrongBody => return Ok(whole(200, &json!({ "answer": "of another shape" }))),
+        Fault::WrongBody => return Ok(of_call(whole(200, &json!({ "answer": "of another shape" })), call)),
         Fault::Silence => due += Duration::from_secs(24 * 3600),
         Fault::Stall { at, lasts } => {
             let (from, to) = (shared.began + at, shared.began + at + lasts);
@@ -165,9 +174,10 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     if !asked.stream {
         tokio::time::sleep_until(due).await;
         if fault == Fault::Cut {
-            return Ok(stream_of(Pieces { cut: Some(0), ..Pieces::plain(Bytes::from_static(b"{\"half\":")) }));
+            let half = Pieces { cut: Some(0), ..Pieces::plain(Bytes::from_static(b"{\"half\":")) };
+            return Ok(of_call(stream_of(half), call));
         }
-        return Ok(whole(200, &message(api, &asked.model, pieces)));
+        return Ok(of_call(whole(200, &message(api, &asked.model, pieces)), call));
     }
     let gap = if fault == Fault::Lump { Duration::ZERO } else { gap };
     Ok(stream_of(Pieces {
@@ -184,6 +194,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         only: None,
         number: 0,
         said: String::new(),
+        call,
     }))
 }
 
@@ -203,6 +214,18 @@ fn refusal(api: Api, headers: &HeaderMap, model: &str) -> Option<(u16, Value)> {
         Api::OpenaiChat | Api::OpenaiResponses | Api::Raw => json!({ "error": error }),
     };
     Some((status, body))
+}
+
+/// The mark of a request: of its header, or of what the model is told where a gateway left the header out.
+fn mark(head: &hyper::http::request::Parts, body: &[u8]) -> Option<Mark> {
+    let header = head.headers.get(HEADER).and_then(|value| Mark::find(value.to_str().ok()?));
+    header.or_else(|| Mark::find(std::str::from_utf8(body).ok()?))
+}
+
+/// The answer to a call, which is over when the answer is.
+fn of_call(mut response: Response<Pieces>, call: Option<Call>) -> Response<Pieces> {
+    response.body_mut().call = call;
+    response
 }
 
 fn whole(status: u16, body: &Value) -> Response<Pieces> {
@@ -275,6 +298,8 @@ struct Pieces {
     /// Of a response: the number of the next event, and what was said so far.
     number: u32,
     said: String,
+    /// The marked call that is being answered.
+    call: Option<Call>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -300,6 +325,14 @@ impl Pieces {
             only: Some(body),
             number: 0,
             said: String::new(),
+            call: None,
+        }
+    }
+
+    /// Nothing is to come: what happens to the connection now is not the caller giving up.
+    fn over(&mut self) {
+        if let Some(call) = self.call.take() {
+            call.over();
         }
     }
 
@@ -435,15 +468,20 @@ impl Body for Pieces {
             self.wait = None;
         }
         if let Some(only) = self.only.take() {
+            self.over();
             return Poll::Ready(Some(Ok(Frame::data(only))));
         }
         if self.cut.is_some_and(|after| self.all - self.left >= after) {
+            self.over();
             return Poll::Ready(Some(Err(io::Error::other("cut as planned"))));
         }
         if self.at == Step::Over {
             return Poll::Ready(None);
         }
         let piece = self.next();
+        if self.at == Step::Over {
+            self.over();
+        }
         if !self.gap.is_zero() && self.at != Step::Over {
             self.wait = Some(Box::pin(tokio::time::sleep(self.gap)));
         }

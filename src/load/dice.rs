@@ -27,6 +27,8 @@ pub enum Lane {
     StopsEarly,
     /// After how many messages.
     StopsAfter,
+    /// A sample of samples, to know how far chance moves a percentile.
+    Resample,
 }
 
 /// The dice of one scenario.

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::engine::shared::Stopped;
 use super::metrics::histogram::Histogram;
 use super::metrics::record::{Counters, ScenarioRecord, View};
-use super::metrics::{Failure, Metric};
-use super::threshold::{Aggregate, Bound, Count, Filter, Measure, Subject, Threshold, figure_of_time};
+use super::metrics::{Failure, Metric, bootstrap};
+use super::threshold::{Aggregate, Bound, Count, Filter, Measure, Operator, Scope, Subject, Threshold, figure_of_time};
+use super::totals::Told;
+use super::windows;
 
 /// Above this share of its threads' time, this program may have been the limit.
 const CPU_LIMIT: f64 = 0.9;
@@ -26,6 +28,9 @@ const LAG_FLOOR: f64 = 1000.0;
 /// A difference of two samples that chance makes less often than this is one. Source: the critical value c(0.01) of the test of
 /// Kolmogorov and Smirnov for two samples.
 const KS_CRITICAL: f64 = 1.628;
+
+/// A percentile misses its baseline only where it does so in this share of resamples, too.
+const BOOTSTRAP_SHARE: f64 = 0.95;
 
 /// How many records there are and how each is seen. A run looks at its own while it goes on.
 pub trait Records {
@@ -78,6 +83,26 @@ pub enum State {
     Undecided,
 }
 
+impl State {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Broken => "broken",
+            Self::Undecided => "undecided",
+        }
+    }
+
+    /// The sign for it.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Held => "✓",
+            Self::Broken => "✗",
+            Self::Undecided => "?",
+        }
+    }
+}
+
 /// What a run came to as a whole; what counts more stands later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -115,6 +140,28 @@ pub struct Circumstances {
     pub stopped: Option<Stopped>,
     /// Shards that are missing.
     pub missing: Vec<u64>,
+    /// What the gateway's own counters moved by, where they were asked.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub counters: Vec<Told>,
+}
+
+/// What a threshold is held against beside the run's records.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Against<'a> {
+    /// A former run's records.
+    pub baseline: Option<&'a [ScenarioRecord]>,
+    /// The records of each shard, where several were put together.
+    pub shards: &'a [(u64, Vec<ScenarioRecord>)],
+}
+
+/// What is known of a run beside its records.
+#[derive(Debug, Clone, Copy, Default)]
+struct Known<'a> {
+    against: Against<'a>,
+    /// Whether this program was the limit.
+    saturated: bool,
+    /// How many counters of the gateway do not agree with ours, of how many.
+    counters: Option<(u64, u64)>,
 }
 
 /// Everything that the judgement says.
@@ -130,18 +177,18 @@ pub struct Judgement {
 
 /// A figure and how many samples it stands on.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Figure {
-    value: f64,
-    n: u64,
-    decided: bool,
+pub(super) struct Figure {
+    pub(super) value: f64,
+    pub(super) n: u64,
+    pub(super) decided: bool,
 }
 
-/// Judges a run. `baseline` is a former run's records.
+/// Judges a run.
 pub fn judge(
     records: &[ScenarioRecord],
     thresholds: &[Threshold],
     circumstances: &Circumstances,
-    baseline: Option<&[ScenarioRecord]>,
+    against: Against<'_>,
 ) -> Judgement {
     let invalid = invalid(records, circumstances);
     let mut thresholds = thresholds.to_vec();
@@ -153,15 +200,20 @@ pub fn judge(
         thresholds.push(Threshold {
             subject: Subject { measure: Measure::Errors(None), filter: Filter::default() },
             aggregate: Aggregate::Count,
-            operator: super::threshold::Operator::Equal,
+            operator: Operator::Equal,
             bound: Bound::Fixed(0.0),
             abort_after: None,
             min_n: None,
+            scope: Scope::Merged,
+            window: None,
             text: "count == 0".to_owned(),
         });
     }
     let saturated = !invalid.is_empty();
-    let judged: Vec<Judged> = thresholds.iter().map(|t| check(t, records, saturated, baseline)).collect();
+    let differing = circumstances.counters.iter().filter(|told| told.differs()).count() as u64;
+    let compared = circumstances.counters.iter().filter(|told| told.ours.is_some()).count() as u64;
+    let known = Known { against, saturated, counters: (compared > 0).then_some((differing, compared)) };
+    let judged: Vec<Judged> = thresholds.iter().map(|t| check_with(t, records, known)).collect();
     let mut reasons = invalid;
     let mut verdict = if saturated { Verdict::Invalid } else { Verdict::Held };
     let mut count = |other: Verdict, reason: String| {
@@ -193,6 +245,10 @@ pub fn judge(
     if all.sent > 0 && all.failed == all.sent && failed(&Failure::is_unreachable) == all.failed {
         count(Verdict::Unreachable, "the target could not be reached".to_owned());
     }
+    if all.sent > 0 && all.failed == all.sent && failed(&|f| f == Failure::Auth) == all.failed {
+        let words = "every request was refused with 401 or 403: the credential is missing, wrong or expired";
+        count(Verdict::Broken, words.to_owned());
+    }
     if !circumstances.missing.is_empty() {
         let missing: Vec<String> = circumstances.missing.iter().map(u64::to_string).collect();
         count(Verdict::Partial, format!("shards are missing: {}", missing.join(", ")));
@@ -200,6 +256,7 @@ pub fn judge(
     match &circumstances.stopped {
         Some(Stopped::Interrupted) => count(Verdict::Interrupted, "the run was interrupted".to_owned()),
         Some(Stopped::Limit(limit)) => count(Verdict::Held, format!("the run was stopped at its limit of {limit}")),
+        Some(Stopped::Trouble(what)) => count(Verdict::Invalid, format!("the run was stopped early: {what}")),
         Some(Stopped::Threshold(which)) => count(Verdict::Broken, format!("the run was stopped early: {which}")),
         None => {}
     }
@@ -263,14 +320,69 @@ fn flaws(records: &[ScenarioRecord]) -> Vec<(&'static str, u64)> {
     counts.into_iter().collect()
 }
 
-/// Checks one threshold.
-pub fn check(
+/// Checks one threshold while a run goes on.
+pub fn check(threshold: &Threshold, records: &(impl Records + ?Sized)) -> Judged {
+    check_with(threshold, records, Known::default())
+}
+
+/// Checks one threshold, of each shard where it asks for that.
+fn check_with(threshold: &Threshold, records: &(impl Records + ?Sized), known: Known<'_>) -> Judged {
+    let shards = known.against.shards;
+    if threshold.scope == Scope::Merged || shards.len() < 2 {
+        return check_all(threshold, records, known);
+    }
+    let parts = shards.iter().map(|(number, records)| (number, check_all(threshold, records.as_slice(), known)));
+    let held = parts.clone().filter(|(_, judged)| judged.state == State::Held).count();
+    let worst = parts.min_by(|(_, a), (_, b)| worse(threshold, a, b));
+    let Some((number, judged)) = worst else { return check_all(threshold, records, known) };
+    let remark = format!("shard {number}, the worst; {held} of {} shards hold it", shards.len());
+    Judged { remark: joined(remark, &judged.remark), ..judged }
+}
+
+fn joined(first: String, second: &str) -> String {
+    if second.is_empty() { first } else { format!("{first}; {second}") }
+}
+
+/// Of two parts the worse: one that broke, then one that is undecided, then the one that is nearer to its bound.
+fn worse(threshold: &Threshold, a: &Judged, b: &Judged) -> std::cmp::Ordering {
+    let rank = |judged: &Judged| match judged.state {
+        State::Broken => 0,
+        State::Undecided => 1,
+        State::Held => 2,
+    };
+    let figure = |judged: &Judged| judged.figure.unwrap_or(0.0);
+    let nearer = match threshold.operator {
+        Operator::More | Operator::AtLeast => figure(a).total_cmp(&figure(b)),
+        _ => figure(b).total_cmp(&figure(a)),
+    };
+    rank(a).cmp(&rank(b)).then(nearer)
+}
+
+/// Checks one threshold on these records, in each window where it asks for that.
+fn check_all(threshold: &Threshold, records: &(impl Records + ?Sized), known: Known<'_>) -> Judged {
+    let Some(window) = threshold.window else {
+        return judged(threshold, figure(threshold, records, known), records, known.against.baseline);
+    };
+    let parts = windows::figures(threshold, window, records);
+    let parts: Vec<(String, Judged)> =
+        parts.into_iter().map(|(at, figure)| (at, judged(threshold, Some(figure), records, None))).collect();
+    let held = parts.iter().filter(|(_, judged)| judged.state == State::Held).count();
+    match parts.iter().min_by(|(_, a), (_, b)| worse(threshold, a, b)) {
+        None => judged(threshold, None, records, None),
+        Some((at, judged)) => {
+            let remark = format!("in the worst window, {at}; {held} of {} windows hold it", parts.len());
+            Judged { remark: joined(remark, &judged.remark), ..judged.clone() }
+        }
+    }
+}
+
+/// Holds a figure against a threshold.
+fn judged(
     threshold: &Threshold,
+    figure: Option<Figure>,
     records: &(impl Records + ?Sized),
-    saturated: bool,
     baseline: Option<&[ScenarioRecord]>,
 ) -> Judged {
-    let figure = figure(threshold, records, saturated);
     let mut judged = Judged {
         subject: threshold.subject.to_string(),
         condition: threshold.to_string(),
@@ -281,7 +393,8 @@ pub fn check(
         remark: String::new(),
     };
     let Some(figure) = figure.filter(|f| f.decided) else { return judged };
-    let former = |baseline: &[ScenarioRecord]| self::figure(threshold, baseline, false).filter(|f| f.decided);
+    let former =
+        |baseline: &[ScenarioRecord]| self::figure(threshold, baseline, Known::default()).filter(|f| f.decided);
     let bound = match (threshold.bound, baseline.and_then(former)) {
         (Bound::Fixed(bound), _) => bound,
         (Bound::BaselineTimes(factor), Some(former)) => former.value * factor,
@@ -295,25 +408,34 @@ pub fn check(
     if !matches!(threshold.bound, Bound::Fixed(_)) {
         judged.remark = format!("the bound is {}", threshold.figure(bound));
         if let (State::Broken, Some(baseline)) = (judged.state, baseline)
-            && !differs(threshold, records, baseline)
+            && let Some(chance) = chance(threshold, records, baseline)
         {
             judged.state = State::Held;
-            judged.remark.push_str("; missed, but the two samples do not differ by more than chance");
+            judged.remark.push_str("; missed, but ");
+            judged.remark.push_str(&chance);
         }
     }
     judged
 }
 
-/// Whether the times of two runs differ by more than chance makes them: the test of Kolmogorov and Smirnov at 1 %.
+/// How chance alone may have made the times of a run miss its baseline, in words: the two samples do not differ by the test of
+/// Kolmogorov and Smirnov at 1 %, or too many resamples of both hold what the samples miss.
 #[expect(clippy::cast_precision_loss, reason = "counts are short of 2^52")]
-fn differs(threshold: &Threshold, records: &(impl Records + ?Sized), baseline: &[ScenarioRecord]) -> bool {
-    let Measure::Time { metric, service } = threshold.subject.measure else { return true };
-    let times = [
-        times(records, metric, service, &threshold.subject.filter),
-        times(baseline, metric, service, &threshold.subject.filter),
-    ];
-    let [n, m] = [times[0].count() as f64, times[1].count() as f64];
-    n > 0.0 && m > 0.0 && times[0].distance(&times[1]) > KS_CRITICAL * ((n + m) / (n * m)).sqrt()
+fn chance(threshold: &Threshold, records: &(impl Records + ?Sized), baseline: &[ScenarioRecord]) -> Option<String> {
+    let Measure::Time { metric, service } = threshold.subject.measure else { return None };
+    let ours = times(records, metric, service, &threshold.subject.filter);
+    let theirs = times(baseline, metric, service, &threshold.subject.filter);
+    let [n, m] = [ours.count() as f64, theirs.count() as f64];
+    if n <= 0.0 || m <= 0.0 || ours.distance(&theirs) <= KS_CRITICAL * ((n + m) / (n * m)).sqrt() {
+        return Some("the two samples do not differ by more than chance".to_owned());
+    }
+    let Aggregate::Percentile(percent) = threshold.aggregate else { return None };
+    let missed = bootstrap::share(&ours, &theirs, percent, |figure, former| match threshold.bound {
+        Bound::Fixed(bound) => !threshold.operator.holds(figure, bound),
+        Bound::BaselineTimes(factor) => !threshold.operator.holds(figure, former * factor),
+        Bound::BaselinePlus(more) => !threshold.operator.holds(figure, former + more),
+    });
+    (missed < BOOTSTRAP_SHARE).then(|| format!("in {:.0} % of resamples only", missed * 100.0))
 }
 
 /// The views that a filter means, one of each record.
@@ -338,26 +460,19 @@ fn times(records: &(impl Records + ?Sized), metric: Metric, service: bool, filte
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are short of 2^52")]
-fn figure(threshold: &Threshold, records: &(impl Records + ?Sized), saturated: bool) -> Option<Figure> {
+fn figure(threshold: &Threshold, records: &(impl Records + ?Sized), known: Known<'_>) -> Option<Figure> {
     let Threshold { subject: Subject { measure, filter }, aggregate, min_n, .. } = threshold;
     if let Measure::Time { metric, service } = measure {
         let times = times(records, *metric, *service, filter);
-        let n = times.count();
-        let (value, trusted) = match aggregate {
-            Aggregate::Percentile(percent) => {
-                let percentile = times.percentile(*percent);
-                (percentile.micros as f64, percentile.trusted)
-            }
-            Aggregate::Min => (times.min() as f64, n > 0),
-            Aggregate::Max => (times.max() as f64, n > 0),
-            Aggregate::Avg => (times.mean(), n > 0),
-            _ => (n as f64, true),
-        };
-        let decided = min_n.map_or(trusted, |min| n >= min && n > 0);
-        return (n > 0 || decided).then_some(Figure { value, n, decided });
+        return figure_of(&times, *aggregate, *min_n);
+    }
+    if *measure == Measure::MetricsDiff {
+        let (differing, n) = known.counters?;
+        return Some(Figure { value: differing as f64, n, decided: true });
     }
     let mut all = View::default();
     let (mut planned, mut dropped, mut flawed) = (0, 0, 0);
+    let mut again = None;
     // Several records of one scenario took the same time.
     let mut took: BTreeMap<String, u64> = BTreeMap::new();
     records.each(&mut |record| {
@@ -365,6 +480,7 @@ fn figure(threshold: &Threshold, records: &(impl Records + ?Sized), saturated: b
         all.add(&View { times: BTreeMap::new(), ..view.clone_counts() });
         planned += if record.open { record.planned } else { record.all().counters.sent };
         dropped += record.dropped;
+        again = again.or(record.behind.map(|_| 0)).map(|n| n + record.behind.map_or(0, |behind| behind.again()));
         if let Measure::Protocol(flaw) = measure {
             let counts = record.flaws.iter().filter(|(known, _)| flaw.is_none_or(|f| f == **known));
             flawed += counts.map(|(_, n)| n).sum::<u64>();
@@ -386,14 +502,16 @@ fn figure(threshold: &Threshold, records: &(impl Records + ?Sized), saturated: b
             Count::Goodput => counters.good,
             Count::Stalls => counters.stalls,
             Count::Coalesced => counters.coalesced,
+            // Nobody looked behind the gateway.
+            Count::GwRetries => again?,
         },
         Measure::Errors(None) => counters.failed,
         Measure::Errors(Some(failure)) => all.failures.get(failure).copied().unwrap_or(0),
         Measure::Protocol(None) => all.failures.get(&Failure::Protocol).copied().unwrap_or(0),
         Measure::Protocol(Some(_)) => flawed,
-        Measure::Saturated => u64::from(saturated),
+        Measure::Saturated => u64::from(known.saturated),
         Measure::OutputTps => counters.tokens_out,
-        Measure::Time { .. } => 0,
+        Measure::Time { .. } | Measure::MetricsDiff => 0,
     };
     let n = counters.sent;
     let value = match aggregate {
@@ -404,6 +522,24 @@ fn figure(threshold: &Threshold, records: &(impl Records + ?Sized), saturated: b
     };
     let decided = min_n.map_or(n > 0 || planned > 0, |min| n >= min);
     Some(Figure { value, n, decided })
+}
+
+/// A figure of times; none where there are no samples to say anything of.
+#[expect(clippy::cast_precision_loss, reason = "counts are short of 2^52")]
+pub(super) fn figure_of(times: &Histogram, aggregate: Aggregate, min_n: Option<u64>) -> Option<Figure> {
+    let n = times.count();
+    let (value, trusted) = match aggregate {
+        Aggregate::Percentile(percent) => {
+            let percentile = times.percentile(percent);
+            (percentile.micros as f64, percentile.trusted)
+        }
+        Aggregate::Min => (times.min() as f64, n > 0),
+        Aggregate::Max => (times.max() as f64, n > 0),
+        Aggregate::Avg => (times.mean(), n > 0),
+        _ => (n as f64, true),
+    };
+    let decided = min_n.map_or(trusted, |min| n >= min && n > 0);
+    (n > 0 || decided).then_some(Figure { value, n, decided })
 }
 
 impl View {
@@ -449,7 +585,7 @@ mod tests {
     }
 
     fn verdict(record: &ScenarioRecord, thresholds: &[Threshold], circumstances: &Circumstances) -> Judgement {
-        judge(std::slice::from_ref(record), thresholds, circumstances, None)
+        judge(std::slice::from_ref(record), thresholds, circumstances, Against::default())
     }
 
     #[test]
@@ -520,13 +656,66 @@ mod tests {
                 std::slice::from_ref(run),
                 std::slice::from_ref(&threshold),
                 &none,
-                Some(std::slice::from_ref(base)),
+                Against { baseline: Some(std::slice::from_ref(base)), shards: &[] },
             );
             judged.thresholds[0].state
         };
         let base = record(&[(100, 950), (200, 50)], &[]);
         assert_eq!(of(&record(&[(300, 1000)], &[]), &base), State::Broken);
         assert_eq!(of(&record(&[(100, 940), (200, 60)], &[]), &base), State::Held, "six more of a thousand are chance");
+        // The shape differs clearly, the percentile lies on the bound: it would be missed in half of all runs.
+        let edge: Vec<(u64, usize)> = (0..1000).map(|n| (60 + n % 100, 1)).collect();
+        let base = record(&(0..1000).map(|n| (40 + n % 100, 1)).collect::<Vec<_>>(), &[]);
+        let over = read("e2e", "p50 < baseline+20ms");
+        let judged = judge(
+            std::slice::from_ref(&record(&edge, &[])),
+            std::slice::from_ref(&over),
+            &none,
+            Against { baseline: Some(std::slice::from_ref(&base)), shards: &[] },
+        );
+        assert_eq!(judged.thresholds[0].state, State::Held, "{judged:?}");
+        assert!(judged.thresholds[0].remark.contains("% of resamples only"), "{judged:?}");
         assert_eq!(verdict(&base, &[threshold], &none).verdict, Verdict::Undecided, "without a baseline");
+    }
+
+    #[test]
+    fn a_credential_that_everybody_refuses_is_named() {
+        let refused = record(&[], &[(Failure::Auth, 100)]);
+        let judged = verdict(&refused, &[read("errors", "rate <= 100%")], &Circumstances::default());
+        assert_eq!(judged.verdict, Verdict::Broken);
+        assert!(judged.reasons[0].contains("missing, wrong or expired"), "{judged:?}");
+    }
+
+    #[test]
+    fn a_shard_that_breaks_what_all_together_hold_is_named_where_each_is_asked() {
+        let (quick, slow) = (record(&[(10, 1000)], &[]), record(&[(10, 80), (3000, 20)], &[]));
+        let mut whole = quick.clone();
+        whole.add(&slow);
+        let shards = [(0, vec![quick]), (3, vec![slow])];
+        let against = Against { baseline: None, shards: &shards };
+        let of = |condition: &str| {
+            let threshold = read("e2e", condition);
+            judge(std::slice::from_ref(&whole), &[threshold], &Circumstances::default(), against).thresholds.remove(0)
+        };
+        assert_eq!(of("p90 < 1s").state, State::Held);
+        let each = of("p90 < 1s, scope=each_shard");
+        assert_eq!((each.state, each.shown.as_str()), (State::Broken, "3 s"));
+        assert!(each.remark.contains("shard 3, the worst; 1 of 2 shards hold it"), "{each:?}");
+        // 100 samples are too few for a p99 of their own.
+        assert_eq!(of("p99 < 9s, scope=each_shard").state, State::Undecided);
+    }
+
+    #[test]
+    fn counters_of_a_gateway_that_do_not_agree_can_be_a_threshold() {
+        use crate::config::Counter;
+        let told = |theirs: f64| Told { counter: Counter::Requests, theirs, ours: Some(100.0) };
+        let threshold = read("gw.metrics_diff", "count == 0");
+        let of = |counters: Vec<Told>| {
+            let circumstances = Circumstances { counters, ..Circumstances::default() };
+            verdict(&record(&[(1, 100)], &[]), std::slice::from_ref(&threshold), &circumstances).verdict
+        };
+        assert_eq!(of(vec![told(100.0)]), Verdict::Held);
+        assert_eq!(of(vec![told(100.0), told(99.0)]), Verdict::Broken);
+        assert_eq!(of(vec![]), Verdict::Undecided, "nobody asked the gateway");
     }
 }

@@ -1,15 +1,13 @@
 //! A run: the target is looked at, the engine driven in a thread of its own, limits and thresholds watched meanwhile.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::header::HOST;
-use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::Method;
 use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -17,20 +15,18 @@ use super::conversation::Role;
 use super::engine::shared::{Shared, Stopped};
 use super::engine::{Drive, Driven, drive, out_of_time};
 use super::face::Ask;
+use super::get::{get, question};
 use super::judge::{self, Circumstances, State};
-use super::metrics::Metric;
 use super::metrics::histogram::Histogram;
 use super::metrics::record::Counters;
+use super::metrics::{Failure, Metric};
 use super::plan::Plan;
 use super::scenario::{Load, Suite, Target};
 use super::threshold::Threshold;
-use crate::tap::{DialError, Dialled, Upstream};
+use crate::tap::{DialError, Upstream};
 
 /// How often a run is looked at while it goes on.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// The largest answer outside of the plan that is read, such as a list of models, in bytes.
-const MAX_LIST_BYTES: usize = 4 << 20;
 
 /// What is seen of a run while it goes on.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +47,8 @@ pub struct Glance {
     pub e2e: Histogram,
     /// Times to the first content so far, likewise.
     pub ttft: Histogram,
+    /// Failures so far by kind.
+    pub failures: BTreeMap<Failure, u64>,
     /// Thresholds that are missed as things stand.
     pub at_risk: Vec<String>,
 }
@@ -103,6 +101,9 @@ fn glance(suite: &Suite, shared: &Shared, elapsed: Duration) -> Glance {
         }
         let all = record.all();
         glance.counters.add(&all.counters);
+        for (failure, n) in &all.failures {
+            *glance.failures.entry(*failure).or_default() += n;
+        }
         glance.planned += if record.open { record.planned } else { all.counters.sent };
         for (metric, into) in [(Metric::E2e, &mut glance.e2e), (Metric::Ttft, &mut glance.ttft)] {
             let metric = if record.open { metric.from_plan() } else { metric };
@@ -111,7 +112,7 @@ fn glance(suite: &Suite, shared: &Shared, elapsed: Duration) -> Glance {
     });
     // Each is a walk over the records; the counts of rates and shares mean something at the end only.
     for threshold in suite.thresholds.iter().filter(|t| is_live(t)) {
-        let judged = judge::check(threshold, shared, false, None);
+        let judged = judge::check(threshold, shared);
         if judged.state != State::Broken {
             continue;
         }
@@ -147,6 +148,7 @@ pub fn circumstances(suite: &Suite, driven: &Driven, workers: usize, shared: &Sh
         wall: driven.wall,
         stopped: shared.why(),
         missing: Vec::new(),
+        counters: Vec::new(),
     }
 }
 
@@ -177,8 +179,8 @@ pub async fn reach(upstream: &Upstream, timeout: Duration) -> Result<(), String>
 /// # Errors
 /// In words: the list cannot be had, or names none.
 pub async fn models(upstream: &Upstream, target: &Target, exclude: &[String]) -> Result<Vec<String>, String> {
-    let list = tokio::time::timeout(target.timeouts.ttft, list(upstream, target)).await;
-    let list = list.unwrap_or_else(|_| Err(format!("no answer within {:?}", target.timeouts.ttft)));
+    let list = get(upstream, "/v1/models", &target.question_headers(), target.timeouts.ttft).await;
+    let list = list.and_then(|body| serde_json::from_slice::<Value>(&body).map_err(|e| format!("not JSON: {e}")));
     let list = list.map_err(|e| format!("GET /v1/models: {e}; name models in the suite or with --model"))?;
     let ids = list["data"].as_array().into_iter().flatten().filter_map(|m| m["id"].as_str());
     let ids: Vec<String> = ids.filter(|id| !exclude.iter().any(|e| e == id)).map(str::to_owned).collect();
@@ -190,67 +192,11 @@ pub async fn models(upstream: &Upstream, target: &Target, exclude: &[String]) ->
     Ok(ids)
 }
 
-async fn list(upstream: &Upstream, target: &Target) -> Result<Value, String> {
-    let (status, body) = exchange(upstream, target, Method::GET, "/v1/models", Bytes::new()).await?;
-    if !status.is_success() {
-        return Err(format!("status {status}: {}", super::face::error_words(&body)));
-    }
-    serde_json::from_slice(&body).map_err(|e| format!("not JSON: {e}"))
-}
-
 /// Asks a gateway that has just been started for one short answer, which is measured nowhere: what it loads for its first request would
 /// be held against the first requests of the plan. What comes of it is told by the run.
 pub async fn warm_up(upstream: &Upstream, target: &Target, model: &str) {
     let ask = Ask { model, messages: vec![(Role::User, "Hello.")], max_tokens: Some(16), ..Ask::default() };
     let body = Bytes::from(target.api.body(&ask));
-    let asked = exchange(upstream, target, Method::POST, target.path(), body);
-    drop(tokio::time::timeout(target.timeouts.whole, asked).await);
-}
-
-/// One request outside of the plan.
-async fn exchange(
-    upstream: &Upstream,
-    target: &Target,
-    method: Method,
-    path: &str,
-    body: Bytes,
-) -> Result<(StatusCode, Bytes), String> {
-    let io = match upstream.dial().await {
-        Ok(io) => io,
-        Err(DialError::Connect(e) | DialError::Tls(e)) => return Err(format!("no connection: {e}")),
-    };
-    let uri = format!("{}{path}", upstream.prefix());
-    let mut request = Request::builder().method(method).uri(uri).header(HOST, upstream.authority());
-    for (name, value) in target.api.headers() {
-        request = request.header(*name, *value);
-    }
-    for (name, value) in &target.headers {
-        request = request.header(name, value);
-    }
-    if let Some(token) = target.tokens.first() {
-        for (name, value) in target.credential(token.expose()) {
-            request = request.header(name, value);
-        }
-    }
-    let request = request.body(Full::new(body)).map_err(|e| e.to_string())?;
-    match io {
-        Dialled::Plain(tcp) => ask(TokioIo::new(tcp), request).await,
-        Dialled::Tls(tls) => ask(TokioIo::new(tls), request).await,
-    }
-}
-
-async fn ask<T>(io: T, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), String>
-where
-    T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(|e| e.to_string())?;
-    let answer = async move {
-        let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_LIST_BYTES).collect().await.map_err(|e| e.to_string())?;
-        Ok((status, body.to_bytes()))
-    };
-    // The connection ends with the answer; why is told by the answer.
-    let (answer, _) = tokio::join!(answer, connection);
-    answer
+    let headers = target.question_headers();
+    drop(question(upstream, Method::POST, target.path(), &headers, body, target.timeouts.whole).await);
 }

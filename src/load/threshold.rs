@@ -24,8 +24,22 @@ pub struct Threshold {
     pub abort_after: Option<Duration>,
     /// With fewer samples it is undecided.
     pub min_n: Option<u64>,
+    /// Which records it is asked of.
+    pub scope: Scope,
+    /// It has to hold in every window of this length.
+    pub window: Option<Duration>,
     /// The condition with its options as it was written.
     pub text: String,
+}
+
+/// Which records a threshold is asked of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All shards together.
+    #[default]
+    Merged,
+    /// Each shard by itself: a machine that saw other things than the rest is not averaged away.
+    EachShard,
 }
 
 /// What is measured, of which samples.
@@ -57,6 +71,8 @@ pub enum Measure {
     OutputTps,
     /// 1 when this program was the limit.
     Saturated,
+    /// Counters of the gateway that do not agree with ours.
+    MetricsDiff,
 }
 
 /// Counts that can be asked for.
@@ -82,9 +98,11 @@ pub enum Count {
     Stalls,
     /// Streams that came all at once.
     Coalesced,
+    /// Calls to the provider beyond the first for the same try.
+    GwRetries,
 }
 
-const COUNTS: [(Count, &str); 10] = [
+const COUNTS: [(Count, &str); 11] = [
     (Count::Planned, "planned"),
     (Count::Sent, "sent"),
     (Count::Ok, "ok"),
@@ -95,6 +113,7 @@ const COUNTS: [(Count, &str); 10] = [
     (Count::Goodput, "goodput"),
     (Count::Stalls, "stalls"),
     (Count::Coalesced, "delivery.coalesced"),
+    (Count::GwRetries, "gw.retries"),
 ];
 
 /// Which samples.
@@ -229,6 +248,7 @@ fn measure(name: &str) -> Result<Measure, String> {
         "protocol" => Ok(Measure::Protocol(None)),
         "output_tps" => Ok(Measure::OutputTps),
         "client.saturated" => Ok(Measure::Saturated),
+        "gw.metrics_diff" => Ok(Measure::MetricsDiff),
         _ => part("errors")
             .and_then(Failure::named)
             .map(|failure| Measure::Errors(Some(failure)))
@@ -273,18 +293,58 @@ impl Threshold {
             bound: bound(right.trim(), micros)?,
             abort_after: None,
             min_n: None,
+            scope: Scope::Merged,
+            window: None,
             text: text.to_owned(),
         };
         for option in parts {
             match option.split_once('=') {
                 Some(("abort_after", time)) => threshold.abort_after = Some(time.parse::<Time>()?.0),
                 Some(("min_n", n)) => threshold.min_n = Some(n.parse().map_err(|_| format!("{n:?} is no number"))?),
+                Some(("scope", "merged")) => threshold.scope = Scope::Merged,
+                Some(("scope", "each_shard")) => threshold.scope = Scope::EachShard,
+                Some(("scope", other)) => {
+                    return Err(format!("{other:?} is no scope; there are merged and each_shard"));
+                }
+                Some(("window", time)) => threshold.window = Some(time.parse::<Time>()?.0),
                 _ => {
-                    return Err(format!("no option is called {option:?}; there are abort_after=TIME and min_n=NUMBER"));
+                    return Err(format!(
+                        "no option is called {option:?}; there are abort_after=TIME, min_n=NUMBER, scope=merged, \
+                         scope=each_shard and window=TIME"
+                    ));
                 }
             }
         }
-        Ok(threshold)
+        match threshold.window {
+            Some(_) => threshold.check_window().map(|()| threshold),
+            None => Ok(threshold),
+        }
+    }
+
+    /// What is kept over time can be asked of windows: e2e, ttft and itl, and the counts of requests, of whole scenarios.
+    fn check_window(&self) -> Result<(), String> {
+        let measured = match self.subject.measure {
+            Measure::Time { metric, service } => matches!(metric, Metric::E2e | Metric::Ttft | Metric::Itl) && !service,
+            Measure::Errors(None) => true,
+            Measure::Count(count) => {
+                matches!(count, Count::Planned | Count::Sent | Count::Ok | Count::Failed)
+            }
+            _ => false,
+        };
+        if !measured {
+            return Err("a window can be asked of e2e, ttft, itl, errors, planned, sent, ok and failed only".to_owned());
+        }
+        let Filter { scenario: _, stream, prompt, model } = &self.subject.filter;
+        if stream.is_some() || prompt.is_some() || model.is_some() {
+            return Err("a window knows whole scenarios only: the one tag beside it is scenario".to_owned());
+        }
+        if self.window.is_some_and(|window| window < Duration::from_secs(1)) {
+            return Err("a window is at least 1s long".to_owned());
+        }
+        match self.bound {
+            Bound::Fixed(_) => Ok(()),
+            _ => Err("a window cannot be held against a baseline".to_owned()),
+        }
     }
 }
 
@@ -351,6 +411,7 @@ impl fmt::Display for Subject {
             Measure::Protocol(Some(flaw)) => write!(f, "protocol.{}", flaw.name())?,
             Measure::OutputTps => f.write_str("output_tps")?,
             Measure::Saturated => f.write_str("client.saturated")?,
+            Measure::MetricsDiff => f.write_str("gw.metrics_diff")?,
         }
         let stream = self.filter.stream.map(|s| s.to_string());
         let Filter { scenario, prompt, model, .. } = &self.filter;
@@ -362,7 +423,7 @@ impl fmt::Display for Subject {
 }
 
 impl fmt::Display for Threshold {
-    /// The condition alone; the subject stands beside it.
+    /// The condition with what it is asked of; the subject stands beside it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.aggregate {
             Aggregate::Percentile(percent) => write!(f, "p{percent}")?,
@@ -378,9 +439,17 @@ impl fmt::Display for Threshold {
         let sign = OPERATORS.iter().find(|(_, operator)| *operator == self.operator).map_or("", |(sign, _)| *sign);
         write!(f, " {sign} ")?;
         match self.bound {
-            Bound::Fixed(bound) => f.write_str(&self.figure(bound)),
-            Bound::BaselineTimes(factor) => write!(f, "baseline*{factor}"),
-            Bound::BaselinePlus(more) => write!(f, "baseline+{}", figure_of_time(more)),
+            Bound::Fixed(bound) => f.write_str(&self.figure(bound))?,
+            Bound::BaselineTimes(factor) => write!(f, "baseline*{factor}")?,
+            Bound::BaselinePlus(more) => write!(f, "baseline+{}", figure_of_time(more))?,
+        }
+        // What it is asked of is part of what has to hold.
+        if let Some(window) = self.window {
+            write!(f, ", window={}", Time(window))?;
+        }
+        match self.scope {
+            Scope::Merged => Ok(()),
+            Scope::EachShard => f.write_str(", scope=each_shard"),
         }
     }
 }
@@ -440,6 +509,8 @@ mod tests {
             ("ok{scenario=stress}", "share >= 80%", "share >= 80%"),
             ("output_tps", "value > 100tok/s", "value > 100"),
             ("sent", "per_s >= 9.5/s", "per_s >= 9.5/s"),
+            ("gw.retries", "rate < 1%", "rate < 1%"),
+            ("gw.metrics_diff", "count == 0", "count == 0"),
             ("e2e", "p50 < baseline*1.10", "p50 < baseline*1.1"),
             ("e2e", "p50 < baseline+20ms", "p50 < baseline+20 ms"),
         ] {
@@ -448,6 +519,8 @@ mod tests {
         }
         let threshold = read("e2e", "p99 < 2s, min_n=1000, abort_after=30s").unwrap();
         assert_eq!((threshold.min_n, threshold.abort_after), (Some(1000), Some(Duration::from_secs(30))));
+        let threshold = read("errors{scenario=s}", "rate < 5%, window=10s, scope=each_shard").unwrap();
+        assert_eq!((threshold.window, threshold.scope), (Some(Duration::from_secs(10)), Scope::EachShard));
     }
 
     #[test]
@@ -465,12 +538,40 @@ mod tests {
             ("errors", "rate < many"),
             ("errors.oops", "count == 0"),
             ("e2e", "p95 < 2s, soon"),
+            ("e2e", "p95 < 2s, scope=mine"),
+            ("e2e", "p95 < 2s, window=10ms"),
+            ("e2e", "p95 < baseline, window=10s"),
+            ("service.e2e", "p95 < 2s, window=10s"),
+            ("e2e{stream=true}", "p95 < 2s, window=10s"),
+            ("connect", "p95 < 2s, window=10s"),
+            ("retries", "count < 2, window=10s"),
+            ("gw.metrics_diff", "rate < 2%"),
         ] {
             assert!(read(subject, condition).is_err(), "{subject}: {condition}");
         }
     }
 
     proptest! {
+        #[test]
+        fn what_is_shown_reads_as_the_same_condition(
+            percent in 1_u32..999, operator in 0_usize..6, micros in 1_u32..900, min_n in prop::option::of(1_u64..99),
+            seconds in prop::option::of(1_u64..99), each in any::<bool>(),
+        ) {
+            let (sign, operator) = OPERATORS[operator];
+            let mut text = format!("p{} {sign} {micros}ms", f64::from(percent) / 10.0);
+            text.extend(min_n.map(|n| format!(", min_n={n}")));
+            text.extend(seconds.map(|n| format!(",window={n}s")));
+            if each {
+                text.push_str(", scope=each_shard");
+            }
+            let first = read("e2e", &text).unwrap();
+            prop_assert_eq!((first.operator, first.min_n), (operator, min_n));
+            prop_assert_eq!((first.window, first.scope == Scope::EachShard), (seconds.map(Duration::from_secs), each));
+            let again = read(&first.subject.to_string(), &first.to_string().replace(" ms", "ms")).unwrap();
+            prop_assert_eq!((again.aggregate, again.operator, again.bound), (first.aggregate, first.operator, first.bound));
+            prop_assert_eq!((again.window, again.scope), (first.window, first.scope));
+        }
+
         #[test]
         fn no_text_makes_the_reader_fall_over(subject in ".{0,30}", condition in "[a-z0-9 <>=%,.]{0,30}") {
             let _ = read(&subject, &condition);

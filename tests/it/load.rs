@@ -2,9 +2,13 @@
 
 mod asking;
 mod bad_input;
+mod behind;
+mod dashboard;
 mod faults;
 mod gateways;
 mod measuring;
+mod proxy;
+mod recording;
 mod replaying;
 mod reports;
 mod sharding;

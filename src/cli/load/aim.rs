@@ -231,6 +231,11 @@ impl Aim {
 }
 
 impl Opened {
+    /// Where the source of answers is that was put behind the gateway.
+    pub(super) fn source_url(&self) -> Option<String> {
+        self.source.as_ref().map(AnswerSource::base_url)
+    }
+
     /// Ends what was started. What is said when the gateway was not up any more.
     pub(super) async fn close(self) -> Option<String> {
         let gateway = self.gateway?;

@@ -1,6 +1,5 @@
 //! A suite runs: everything is checked before anything is sent.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
@@ -9,11 +8,13 @@ use jiff::Timestamp;
 use super::super::load_dashboard::Dashboard;
 use super::super::{Exit, Failure, to_stderr};
 use super::aim::{AimArgs, Opened, take_aim};
+use super::around::{Around, AroundArgs};
 use super::tell::{OutArgs, tell};
 use crate::load;
 use crate::load::engine::shared::{Shared, Stopped};
 use crate::load::engine::{Drive, room};
 use crate::load::face::stamp::now;
+use crate::load::judge::Against;
 use crate::load::metrics::{FLAWS, Flaw};
 use crate::load::plan::Shard;
 use crate::load::quantity::Time;
@@ -54,11 +55,22 @@ pub(in crate::cli) struct RunArgs {
     /// Count this flaw of answers without failing them, such as `usage_sum` (repeatable)
     #[arg(long = "ignore", value_name = "FLAW", value_parser = flaw)]
     ignore: Vec<Flaw>,
-    /// Compare with this report
-    #[arg(long, value_name = "FILE")]
-    baseline: Option<PathBuf>,
+    #[command(flatten)]
+    around: AroundArgs,
     #[command(flatten)]
     out: OutArgs,
+}
+
+impl RunArgs {
+    /// Whether a file is written that has room for one suite.
+    pub(super) fn is_for_one(&self) -> bool {
+        self.around.is_for_one()
+    }
+
+    /// What came of the command, in the exit codes that were asked for.
+    pub(in crate::cli) fn told_as_asked(&self, done: Result<Exit, Failure>) -> Result<Exit, Failure> {
+        self.out.told_as_asked(done)
+    }
 }
 
 /// Runs one suite, and gives its report.
@@ -75,7 +87,7 @@ pub(in crate::cli) fn run_suite(
     limits.in_flight = args.max_in_flight.or(limits.in_flight);
     limits.tokens = args.max_tokens.or(limits.tokens);
     limits.time = args.max_time.map(|t| t.0).or(limits.time);
-    let baseline = args.baseline.as_ref().map(|path| LoadReport::read(path)).transpose().map_err(Failure::usage)?;
+    let baseline = args.out.baseline()?;
     // What cannot be written is told before anything is sent.
     std::fs::create_dir_all(&args.out.results)
         .map_err(|e| Failure::usage(format!("{}: cannot make the results folder: {e}", args.out.results.display())))?;
@@ -88,7 +100,7 @@ pub(in crate::cli) fn run_suite(
         .build()
         .map_err(|e| Failure::nothing(format!("no runtime could be started: {e}")))?;
     let reports = suite.reports.clone();
-    let (report, credential) = runtime.block_on(async {
+    let ((report, trouble), credential) = runtime.block_on(async {
         let opened = aimed.open(&mut suite, aim, world).await?;
         let credential = opened.credential.clone();
         let how = How { workers: threads, answering: aimed.answering_threads(), room, start_at };
@@ -99,7 +111,8 @@ pub(in crate::cli) fn run_suite(
         Ok::<_, Failure>((report?, credential))
     })?;
     let exit = tell(&report, &args.out, &reports, credential.as_ref(), world)?;
-    Ok((exit, report))
+    // The report stands all the same.
+    trouble.map_or(Ok((exit, report)), Err)
 }
 
 /// What was found out before the run.
@@ -118,7 +131,7 @@ async fn run(
     how: &How,
     baseline: Option<&LoadReport>,
     world: &World,
-) -> Result<LoadReport, Failure> {
+) -> Result<(LoadReport, Option<Failure>), Failure> {
     let (upstream, target) = (&opened.upstream, &opened.name);
     let unreachable = |why: String| Failure { exit: Exit::Unreachable, message: format!("{target}: {why}") };
     load::run::reach(upstream, suite.target.timeouts.connect).await.map_err(unreachable)?;
@@ -130,7 +143,14 @@ async fn run(
     let suite = Arc::new(suite);
     let shared = Arc::new(Shared::new(suite.limits));
     let part = args.shard.unwrap_or(Shard::WHOLE);
-    let drive = Drive { upstream: upstream.clone(), workers: how.workers, shard: part, start_at: how.start_at };
+    let mut drive = Drive {
+        upstream: upstream.clone(),
+        workers: how.workers,
+        shard: part,
+        start_at: how.start_at,
+        marks: None,
+        records: None,
+    };
     let header = Header {
         run_id: args.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
         shard: part,
@@ -138,16 +158,18 @@ async fn run(
         began: Timestamp::now().to_string(),
         workers: how.workers,
     };
+    let around = Around::begin(&args.around, opened, &suite, &header.run_id, &mut drive, &shared, world).await?;
     let interrupt = tokio::spawn(interrupted(Arc::clone(&shared)));
     let mut dashboard = Dashboard::new(world.stderr_is_terminal);
     let seen = |glance| dashboard.show(&glance);
     let driven = load::run::run(Arc::clone(&suite), drive, how.room, Arc::clone(&shared), seen).await;
     dashboard.finish();
     interrupt.abort();
-    let driven = driven.map_err(|e| Failure::nothing(format!("the load engine could not be started: {e}")))?;
-    let circumstances = load::run::circumstances(&suite, &driven, how.workers + how.answering, &shared);
-    let former = baseline.map(|b| b.scenarios.as_slice());
-    Ok(LoadReport::new(&suite, header, driven.records, circumstances, former))
+    let mut driven = driven.map_err(|e| Failure::nothing(format!("the load engine could not be started: {e}")))?;
+    let mut circumstances = load::run::circumstances(&suite, &driven, how.workers + how.answering, &shared);
+    let trouble = around.end(&shared.take_hung_up(), &mut driven.records, &mut circumstances).await;
+    let against = Against { baseline: baseline.map(|b| b.scenarios.as_slice()), shards: &[] };
+    Ok((LoadReport::new(&suite, header, driven.records, circumstances, against), trouble))
 }
 
 /// The first interrupt ends the run with a report; the second ends the program.

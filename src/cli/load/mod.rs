@@ -2,6 +2,7 @@
 
 mod aim;
 mod answers;
+mod around;
 mod go;
 mod import;
 mod tell;
@@ -34,7 +35,7 @@ pub(super) const EXIT_CODES: &str = "Exit codes:
   14   shards are missing
   15   nothing broke, and a threshold had too few samples
   130  the run was interrupted; the report holds what was done
-With --exit-codes k6: 99 for 10, 11 and 15, 107 for 12, 13 and 14.";
+With --exit-codes k6: 99 for 10, 11 and 15, 104 for 2, 105 for 130, 107 for 12, 13 and 14.";
 
 /// Arguments of `ccsmoke load`.
 #[derive(Debug, Args)]
@@ -87,33 +88,37 @@ pub(super) fn main(args: &LoadArgs, world: &World) -> Result<Exit, Failure> {
         }
         Some(LoadCommand::Import(args)) => import::import(args),
         Some(LoadCommand::Answers(answers)) => answers::serve(answers),
-        None => {
-            let adjust =
-                Adjust { rate: args.scale.0, time: args.scale.1, seed: args.run.seed, only: args.only.clone() };
-            let mut suites = Vec::new();
-            for name in &args.suites {
-                suites.push(read(name, &adjust, world)?);
-            }
-            if suites.is_empty() {
-                let known: Vec<&str> = source::built_in_names().collect();
-                return Err(Failure::usage(format!("name a suite: a file, or one of {}", known.join(", "))));
-            }
-            if args.plan {
-                return plan(&suites);
-            }
-            let mut worst = Exit::Good;
-            for suite in suites {
-                let (exit, _) = run_suite(suite, &args.aim, &args.run, world)?;
-                if worst == Exit::Good || exit == Exit::Interrupted {
-                    worst = exit;
-                }
-                if exit == Exit::Interrupted {
-                    break;
-                }
-            }
-            Ok(worst)
+        None => args.run.told_as_asked(run_suites(args, world)),
+    }
+}
+
+fn run_suites(args: &LoadArgs, world: &World) -> Result<Exit, Failure> {
+    let adjust = Adjust { rate: args.scale.0, time: args.scale.1, seed: args.run.seed, only: args.only.clone() };
+    let mut suites = Vec::new();
+    for name in &args.suites {
+        suites.push(read(name, &adjust, world)?);
+    }
+    if suites.is_empty() {
+        let known: Vec<&str> = source::built_in_names().collect();
+        return Err(Failure::usage(format!("name a suite: a file, or one of {}", known.join(", "))));
+    }
+    if suites.len() > 1 && args.run.is_for_one() {
+        return Err(Failure::usage("--records is a file for one suite; run the suites one by one"));
+    }
+    if args.plan {
+        return plan(&suites);
+    }
+    let mut worst = Exit::Good;
+    for suite in suites {
+        let (exit, _) = run_suite(suite, &args.aim, &args.run, world)?;
+        if worst == Exit::Good || exit == Exit::Interrupted {
+            worst = exit;
+        }
+        if exit == Exit::Interrupted {
+            break;
         }
     }
+    Ok(worst)
 }
 
 pub(super) fn read(name: &str, adjust: &Adjust, world: &World) -> Result<Suite, Failure> {

@@ -16,9 +16,12 @@ use crate::report::store::{StoreError, slug, write_json, write_whole};
 use crate::secret::Secret;
 use crate::world::World;
 
-/// What is written of a run.
+/// What is written of a run, and what it is held against.
 #[derive(Debug, Args)]
 pub(super) struct OutArgs {
+    /// Compare with this report
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
     /// The folder of reports
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub(super) results: PathBuf,
@@ -37,6 +40,33 @@ pub(super) struct OutArgs {
     /// Which exit codes are given
     #[arg(long, value_enum, default_value_t = Codes::Ccsmoke)]
     exit_codes: Codes,
+}
+
+impl OutArgs {
+    /// The report to compare with.
+    pub(super) fn baseline(&self) -> Result<Option<LoadReport>, Failure> {
+        self.baseline.as_ref().map(|path| LoadReport::read(path)).transpose().map_err(Failure::usage)
+    }
+
+    /// What came of the command, in the exit codes that were asked for.
+    pub(super) fn told_as_asked(&self, done: Result<Exit, Failure>) -> Result<Exit, Failure> {
+        match (self.exit_codes, done) {
+            (Codes::Ccsmoke, done) => done,
+            (Codes::K6, Ok(exit)) => Ok(as_k6(exit)),
+            (Codes::K6, Err(failure)) => Err(Failure { exit: as_k6(failure.exit), ..failure }),
+        }
+    }
+}
+
+/// The exit code that k6 has for it. Source: `errext/exitcodes/codes.go` of k6.
+fn as_k6(exit: Exit) -> Exit {
+    match exit {
+        Exit::LoadBroken | Exit::LoadProtocol | Exit::LoadUndecided => Exit::K6Thresholds,
+        Exit::Usage => Exit::K6Usage,
+        Exit::Interrupted => Exit::K6Interrupted,
+        Exit::LoadInvalid | Exit::Unreachable | Exit::LoadPartial => Exit::K6Aborted,
+        other => other,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -93,7 +123,7 @@ pub(super) fn tell(
     let json = out.results.join(format!("{stem}.json"));
     let failed = |e: StoreError| Failure::usage(e);
     write_json(&json, report).map_err(failed)?;
-    let page = html::render(report).map_err(Failure::nothing)?;
+    let page = html::render(report);
     write_whole(&json.with_extension("html"), page.as_bytes()).map_err(failed)?;
     if let Some(path) = &reports.json {
         write_json(path, report).map_err(failed)?;
@@ -148,7 +178,7 @@ fn exit(report: &LoadReport, out: &OutArgs) -> Exit {
     let verdict = report.judgement.verdict;
     let undecided = report.judgement.thresholds.iter().any(|t| t.state == State::Undecided);
     debug_assert!(verdict != Verdict::Undecided || undecided);
-    let exit = match verdict {
+    match verdict {
         Verdict::Held => Exit::Good,
         Verdict::Undecided if out.undecided == Undecided::Pass => Exit::Good,
         Verdict::Undecided => Exit::LoadUndecided,
@@ -158,15 +188,14 @@ fn exit(report: &LoadReport, out: &OutArgs) -> Exit {
         Verdict::Invalid => Exit::LoadInvalid,
         Verdict::Unreachable => Exit::Unreachable,
         Verdict::Interrupted => Exit::Interrupted,
-    };
-    match (out.exit_codes, exit) {
-        (Codes::Ccsmoke, _) | (Codes::K6, Exit::Good | Exit::Interrupted) => exit,
-        (Codes::K6, Exit::LoadBroken | Exit::LoadProtocol | Exit::LoadUndecided) => Exit::K6Thresholds,
-        (Codes::K6, _) => Exit::K6Aborted,
     }
 }
 
 pub(super) fn merge_shards(args: &MergeArgs, world: &World) -> Result<Exit, Failure> {
+    args.out.told_as_asked(merged(args, world))
+}
+
+fn merged(args: &MergeArgs, world: &World) -> Result<Exit, Failure> {
     let mut shards = Vec::new();
     for path in &args.files {
         if path.as_os_str() == "-" {
@@ -179,6 +208,7 @@ pub(super) fn merge_shards(args: &MergeArgs, world: &World) -> Result<Exit, Fail
             shards.push((path.display().to_string(), report));
         }
     }
-    let whole = merge::merge(shards).map_err(Failure::usage)?;
+    let baseline = args.out.baseline()?;
+    let whole = merge::merge(shards, baseline.as_ref().map(|b| b.scenarios.as_slice())).map_err(Failure::usage)?;
     tell(&whole, &args.out, &ReportsFile::default(), None, world)
 }

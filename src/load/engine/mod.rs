@@ -26,6 +26,7 @@ use super::face::stamp::now;
 use super::metrics::record::{ScenarioRecord, Tags};
 use super::metrics::recorder::{Recorder, Sorting};
 use super::plan::Shard;
+use super::records::Sink;
 use super::scenario::{Order, Suite};
 use super::threshold::Threshold;
 use crate::tap::Upstream;
@@ -52,6 +53,10 @@ pub struct Drive {
     pub shard: Shard,
     /// When the run begins, on the host's monotonic clock in nanoseconds; at once when it has passed.
     pub start_at: Option<u64>,
+    /// The run's number in the marks of requests, where they are to be marked.
+    pub marks: Option<u32>,
+    /// Takes every request that is over, where they are to be written down.
+    pub records: Option<Sink>,
 }
 
 /// What a run came to.
@@ -189,6 +194,8 @@ fn drive_group(
         epoch: now() + u64::try_from(HEAD_START.as_nanos()).unwrap_or(0),
         in_flight: usize::try_from(room).unwrap_or(usize::MAX).div_ceil(workers),
         begun: suite.scenarios.iter().map(|_| AtomicU64::new(0)).collect(),
+        marks: drive.marks,
+        records: drive.records.clone(),
     };
     let recorders = || -> Vec<Option<Arc<Mutex<Recorder>>>> {
         let put_up = |scenario: usize| {

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use crate::load::face::mark::Mark;
+use crate::load::face::stamp::now;
 use crate::load::metrics::record::{ScenarioRecord, Tokens};
 use crate::load::metrics::recorder::Recorder;
 use crate::load::scenario::Limits;
@@ -20,7 +22,12 @@ pub enum Stopped {
     Limit(String),
     /// A threshold was missed, and asked for an early end.
     Threshold(String),
+    /// Something on this side broke down.
+    Trouble(String),
 }
+
+/// How many tries that this program gave up are remembered.
+const MOST_HUNG_UP: usize = 10_000;
 
 /// What the threads of a run share.
 #[derive(Debug, Default)]
@@ -36,6 +43,7 @@ pub struct Shared {
     /// Of these, those that asked for streams.
     pub streams: AtomicU32,
     board: Mutex<Vec<Arc<Mutex<Recorder>>>>,
+    hung_up: Mutex<Vec<(Mark, u64)>>,
 }
 
 impl Shared {
@@ -87,6 +95,19 @@ impl Shared {
         {
             self.stop(Stopped::Limit(format!("{most} USD")));
         }
+    }
+
+    /// A marked try is about to be given up: its connection is closed next.
+    pub(super) fn hangs_up(&self, mark: Mark) {
+        let mut all = self.hung_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() < MOST_HUNG_UP {
+            all.push((mark, now()));
+        }
+    }
+
+    /// The marked tries that this program gave up, the first ten thousand, with the moments on the host's monotonic clock.
+    pub fn take_hung_up(&self) -> Vec<(Mark, u64)> {
+        std::mem::take(&mut self.hung_up.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Puts up a recorder, so that it can be looked at while it records.

@@ -92,7 +92,7 @@ impl Worker {
         }
         let written = Written { auth: request.auth, ..get(request) };
         let place = Place { scenario, index: 0, due: self.now(scenario) };
-        let tried = self.one_try(place, &written, &self.common.suite.target.timeouts).await;
+        let tried = self.one_try(place, &written, &self.common.suite.target.timeouts, None).await;
         let good = tried.failure.is_none();
         String::from_utf8(tried.body.to_vec()).ok().filter(|_| good)
     }

@@ -19,11 +19,13 @@ use super::connection::Connection;
 use super::exchange::{Asked, Tried};
 use super::shared::Shared;
 use crate::load::dice::{Dice, Lane};
+use crate::load::face::mark::{HEADER, Mark};
 use crate::load::face::stamp::now;
 use crate::load::face::{INVALID_TOKEN, Reading};
 use crate::load::metrics::Failure;
 use crate::load::metrics::recorder::{Marks, Recorder, Sample};
 use crate::load::plan::{Draw, Plan, Shard};
+use crate::load::records::Sink;
 use crate::load::scenario::{Api, Auth, Connections, History, Jitter, Load, Retry, Scenario, Suite, Timeouts};
 use crate::tap::{DialError, Upstream};
 
@@ -53,6 +55,10 @@ pub(super) struct Common {
     pub(super) in_flight: usize,
     /// How many requests users have begun, by the scenario's place in the suite.
     pub(super) begun: Arc<[AtomicU64]>,
+    /// The run's number in the marks of requests, where they are marked.
+    pub(super) marks: Option<u32>,
+    /// Takes every request that is over, where they are written down.
+    pub(super) records: Option<Sink>,
 }
 
 /// One worker.
@@ -297,6 +303,9 @@ impl Worker {
             None => Ok(sample.end - sample.start),
             Some((failure, _)) => Err(Some(*failure)),
         };
+        if let Some(records) = &self.common.records {
+            records.put(place.scenario, sample);
+        }
         (reading.filter(|_| came.is_ok()), came)
     }
 
@@ -311,7 +320,13 @@ impl Worker {
         let dice = Plan::new(&self.common.suite, self.scenario(place.scenario)).dice();
         sample.start = self.now(place.scenario);
         loop {
-            let Some(tried) = self.unless_stopped(self.one_try(place, written, timeouts)).await else {
+            let mark = self.mark(place, sample.retried.len());
+            // Pinned here, so that its connection is open until the moment is noted.
+            let mut try_it = std::pin::pin!(self.one_try(place, written, timeouts, mark));
+            let Some(tried) = self.unless_stopped(&mut try_it).await else {
+                if let Some(mark) = mark {
+                    self.common.shared.hangs_up(mark);
+                }
                 sample.interrupted = true;
                 sample.end = self.now(place.scenario);
                 return (sample, None);
@@ -360,7 +375,19 @@ impl Worker {
         (sample, Some(tried.reading))
     }
 
-    pub(super) async fn one_try(&self, place: Place, written: &Written, timeouts: &Timeouts) -> Tried {
+    /// The mark of a try.
+    fn mark(&self, place: Place, attempt: usize) -> Option<Mark> {
+        let (scenario, attempt) = (u16::try_from(place.scenario).ok()?, u16::try_from(attempt).ok()?);
+        self.common.marks.map(|run| Mark { run, scenario, index: place.index, attempt })
+    }
+
+    pub(super) async fn one_try(
+        &self,
+        place: Place,
+        written: &Written,
+        timeouts: &Timeouts,
+        mark: Option<Mark>,
+    ) -> Tried {
         let suite = &self.common.suite;
         let it = self.scenario(place.scenario);
         let keep_text = matches!(it.load, Load::Sessions { .. }) && it.converse.history == History::Live;
@@ -370,7 +397,7 @@ impl Worker {
                 Ok(connection) => connection,
                 Err(failure) => return Tried { failure: Some(failure), ..Tried::default() },
             };
-            let request = self.write(place, written);
+            let request = self.write(place, written, mark);
             let mut tried = if written.kind == Kind::Get || suite.target.api == Api::Raw {
                 asked.fetch(&mut connection, request, connect.is_none()).await
             } else {
@@ -382,22 +409,27 @@ impl Worker {
                 continue;
             }
             tried.marks.connect = connect;
+            if let (Some((failure, _)), Some(mark)) = (&tried.failure, mark)
+                && failure.is_timeout()
+            {
+                self.common.shared.hangs_up(mark);
+            }
+            let was_cut =
+                matches!(tried.failure, Some((failure, _)) if failure.is_timeout() || failure == Failure::Cut);
             if let Some(step) = &written.step {
                 self.hold_to(place.scenario, step, &mut tried);
             }
-            if suite.target.connections == Connections::Auto
-                && !matches!(tried.failure, Some((failure, _)) if failure.is_timeout() || failure == Failure::Cut)
-                && connection.is_reusable().await
-            {
+            if suite.target.connections == Connections::Auto && !was_cut && connection.is_reusable().await {
                 self.idle.borrow_mut().push(connection);
             }
             return tried;
         }
     }
 
-    fn write(&self, place: Place, written: &Written) -> Request<Full<Bytes>> {
+    fn write(&self, place: Place, written: &Written, mark: Option<Mark>) -> Request<Full<Bytes>> {
         let token = usize::try_from(place.index % self.headers.len() as u64).unwrap_or(0);
-        let mut request = Request::new(Full::new(written.body.clone()));
+        let marked = mark.and_then(|mark| mark.put_into(&written.body));
+        let mut request = Request::new(Full::new(marked.map_or_else(|| written.body.clone(), Bytes::from)));
         *request.method_mut() = if written.kind == Kind::Get { Method::GET } else { Method::POST };
         *request.uri_mut() = match &written.target {
             Some(target) => format!("{}{target}", self.common.upstream.prefix()).parse().unwrap_or_default(),
@@ -410,6 +442,9 @@ impl Worker {
         });
         for (name, value) in &written.headers {
             request.headers_mut().insert(name, value.clone());
+        }
+        if let Some(value) = mark.and_then(|mark| HeaderValue::from_str(&mark.to_string()).ok()) {
+            request.headers_mut().insert(HeaderName::from_static(HEADER), value);
         }
         request
     }

@@ -4,6 +4,7 @@
 //! `openai` say more, and cost more.
 
 mod anthropic;
+pub mod mark;
 mod openai;
 mod responses;
 pub mod stamp;

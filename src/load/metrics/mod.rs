@@ -1,6 +1,7 @@
 //! What is measured, by name and definition. The definitions stand in every report, so that figures of two tools are compared
 //! for what they are.
 
+pub mod bootstrap;
 pub mod histogram;
 pub mod record;
 pub mod recorder;
@@ -44,10 +45,12 @@ pub enum Metric {
     GwChunkDelay,
     /// What it adds to the whole.
     GwE2eAdded,
+    /// How long it keeps from the provider that the client hung up.
+    GwAbortSeen,
 }
 
 /// How many metrics there are.
-pub const METRICS: usize = 16;
+pub const METRICS: usize = 17;
 
 /// Every metric with its name and definition, in the order of the enum.
 pub const DEFINITIONS: [(Metric, &str, &str); METRICS] = [
@@ -84,6 +87,27 @@ pub const DEFINITIONS: [(Metric, &str, &str); METRICS] = [
         "from the provider's sending of a piece to its arrival, on one host's clock",
     ),
     (Metric::GwE2eAdded, "gw.e2e_added", "e2e without the time that the stamping provider took"),
+    (
+        Metric::GwAbortSeen,
+        "gw.abort_seen",
+        "from our hanging up on an answer that was not over until the provider saw it, on one host's clock; with --source",
+    ),
+];
+
+/// Counts whose names do not say what they are, with their definitions.
+pub const COUNTED: [(&str, &str); 9] = [
+    ("output_tps", "output tokens of all answers by the time that the scenario took"),
+    ("user_tps", "output tokens a second of one stream: 1 by the median of tpot"),
+    ("pieces_per_read", "pieces of content by reads that brought content; above 1 where pieces came together"),
+    ("goodput", "right answers that kept to every limit of `slo`; its share is of the planned requests"),
+    ("late", "requests that were first written more than 50 ms after they were due"),
+    ("dropped", "requests of the plan that were never written, because the run ended before"),
+    ("delivery.coalesced", "streams of more than two pieces whose content came in at most two reads"),
+    ("gw.retries", "calls that reached the provider beyond the first for the same try of ours; with --source"),
+    (
+        "gw.metrics_diff",
+        "counters of the gateway that did not move by what was counted here, from before the first request to after the last",
+    ),
 ];
 
 impl Metric {

@@ -73,6 +73,9 @@ pub struct Counters {
     pub coalesced: u64,
     /// Pieces of content.
     pub pieces: u64,
+    /// Reads that brought content.
+    #[serde(default)]
+    pub reads: u64,
     /// Gaps above the limit for a stall.
     pub stalls: u64,
     /// Tokens of requests.
@@ -159,9 +162,42 @@ pub struct ScenarioRecord {
     pub stale_connections: u64,
     /// How late this program itself was with what was due.
     pub lag: Histogram,
+    /// What our own source of answers saw behind the gateway, where it was asked.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub behind: Option<Behind>,
     /// Sessions, by their numbers.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub sessions: BTreeMap<u32, SessionRecord>,
+}
+
+/// What our own source of answers saw behind the gateway.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Behind {
+    /// Calls that came with a mark of this run.
+    pub calls: u64,
+    /// Different tries of ours among them.
+    pub tries: u64,
+    /// The most calls for one try.
+    pub most: u64,
+    /// Tries that we had hung up on and that the source was still answering seconds later.
+    pub unaware: u64,
+    /// Calls that the source could not keep.
+    pub forgotten: u64,
+}
+
+impl Behind {
+    /// Calls beyond the first for the same try.
+    pub fn again(&self) -> u64 {
+        self.calls.saturating_sub(self.tries)
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.tries += other.tries;
+        self.most = self.most.max(other.most);
+        self.unaware += other.unaware;
+        self.forgotten += other.forgotten;
+    }
 }
 
 /// One session of conversations. Times are microseconds.
@@ -272,6 +308,7 @@ impl Counters {
             (&mut self.streams, other.streams),
             (&mut self.coalesced, other.coalesced),
             (&mut self.pieces, other.pieces),
+            (&mut self.reads, other.reads),
             (&mut self.stalls, other.stalls),
             (&mut self.tokens_in, other.tokens_in),
             (&mut self.tokens_out, other.tokens_out),
@@ -370,6 +407,9 @@ impl ScenarioRecord {
         self.unknown_events += other.unknown_events;
         self.stale_connections += other.stale_connections;
         self.lag.add(&other.lag);
+        if let Some(behind) = &other.behind {
+            self.behind.get_or_insert_default().add(behind);
+        }
         self.sessions.extend(other.sessions.iter().map(|(number, session)| (*number, session.clone())));
     }
 

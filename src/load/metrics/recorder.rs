@@ -179,6 +179,7 @@ fn counters(sample: &Sample, good: bool, stall_us: u32) -> Counters {
         streams: u64::from(streamed),
         coalesced: u64::from(streamed && marks.pieces > 2 && marks.content_reads <= 2),
         pieces: u64::from(marks.pieces),
+        reads: u64::from(marks.content_reads),
         stalls: sample.gaps.iter().filter(|gap| **gap > stall_us).count() as u64,
         tokens_in: sample.tokens.input,
         tokens_out: sample.tokens.output,

@@ -3,11 +3,9 @@
 use std::fmt::Write as _;
 
 use super::LoadReport;
-use super::terminal::tags;
-use crate::load::judge::State;
+use super::terminal::{counters, percentile, tags};
 use crate::load::metrics::Metric;
-use crate::load::metrics::histogram::Histogram;
-use crate::load::threshold::{figure_of_time, short};
+use crate::load::threshold::short;
 
 /// The Markdown.
 pub fn render(report: &LoadReport) -> String {
@@ -19,13 +17,8 @@ pub fn render(report: &LoadReport) -> String {
     }
     let _ = writeln!(out, "\n| threshold | | figure | n |\n|---|---|---|---|");
     for judged in &report.judgement.thresholds {
-        let sign = match judged.state {
-            State::Held => "✓",
-            State::Broken => "✗",
-            State::Undecided => "?",
-        };
         let what = cell(&format!("{}: {}", judged.subject, judged.condition));
-        let _ = writeln!(out, "| {what} | {sign} | {} | {} |", cell(&judged.shown), judged.n);
+        let _ = writeln!(out, "| {what} | {} | {} | {} |", judged.state.sign(), cell(&judged.shown), judged.n);
     }
     let _ = writeln!(
         out,
@@ -35,7 +28,7 @@ pub fn render(report: &LoadReport) -> String {
         for view in record.views.iter().filter(|v| v.counters.sent > 0) {
             let of = |metric: Metric, percent: f64| {
                 let metric = if record.open { metric.from_plan() } else { metric };
-                view.times.get(&metric).map_or_else(|| "–".to_owned(), |times| shown(times, percent))
+                view.times.get(&metric).map_or_else(|| "–".to_owned(), |times| percentile(times, percent))
             };
             let figures = report.figures.iter().find(|f| f.scenario == record.name && f.tags == view.tags);
             let _ = writeln!(
@@ -54,17 +47,21 @@ pub fn render(report: &LoadReport) -> String {
             );
         }
     }
+    let notes = report
+        .scenarios
+        .iter()
+        .flat_map(|record| super::terminal::behind(record).into_iter().map(|line| format!("{}: {line}", record.name)));
+    let notes: Vec<String> = notes.chain(counters(report).into_iter().map(|line| format!("counter {line}"))).collect();
+    if !notes.is_empty() {
+        out.push('\n');
+        for note in notes {
+            let _ = writeln!(out, "- {}", cell(&note));
+        }
+    }
     out.push_str(
         "\nTimes of open loads count from the plan. A percentile in brackets has fewer than ten samples above it.\n",
     );
     out
-}
-
-#[expect(clippy::cast_precision_loss, reason = "microseconds of a run fit")]
-fn shown(times: &Histogram, percent: f64) -> String {
-    let percentile = times.percentile(percent);
-    let text = figure_of_time(percentile.micros as f64);
-    if percentile.trusted { text } else { format!("[{text}]") }
 }
 
 /// A text that cannot break out of a table's cell.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{LoadReport, Shard, figures};
-use crate::load::judge::{self, Circumstances};
+use crate::load::judge::{self, Against, Circumstances};
+use crate::load::metrics::record::ScenarioRecord;
 use crate::load::threshold::Threshold;
 
 /// Why shards cannot be merged.
@@ -37,16 +38,21 @@ pub enum MergeError {
     Threshold(String),
 }
 
-/// Merges the shards of a run, given with their names. Shards that are missing are named in the verdict.
+/// Merges the shards of a run, given with their names, and judges the whole. Shards that are missing are named in the verdict.
+/// `baseline` is a former run's records.
 ///
 /// # Errors
 /// They do not belong together.
-pub fn merge(mut shards: Vec<(String, LoadReport)>) -> Result<LoadReport, MergeError> {
+pub fn merge(
+    mut shards: Vec<(String, LoadReport)>,
+    baseline: Option<&[ScenarioRecord]>,
+) -> Result<LoadReport, MergeError> {
     shards.sort_by_key(|(_, report)| report.shard.index);
     let mut rest = shards.into_iter();
     let (first, mut whole) = rest.next().ok_or(MergeError::Nothing)?;
     let of = whole.shard.of;
     let mut seen = vec![(whole.shard.index, first.clone())];
+    let mut parts = vec![(whole.shard.index, whole.scenarios.clone())];
     for (name, report) in rest {
         let differs = [
             (report.run_id != whole.run_id, "the run id"),
@@ -66,6 +72,7 @@ pub fn merge(mut shards: Vec<(String, LoadReport)>) -> Result<LoadReport, MergeE
         for (mine, theirs) in whole.scenarios.iter_mut().zip(&report.scenarios) {
             mine.add(theirs);
         }
+        parts.push((report.shard.index, report.scenarios));
         whole.workers += report.workers;
         whole.began = whole.began.min(report.began);
         circumstances(&mut whole.circumstances, report.circumstances);
@@ -78,7 +85,8 @@ pub fn merge(mut shards: Vec<(String, LoadReport)>) -> Result<LoadReport, MergeE
         thresholds.push(read.map_err(|e| MergeError::Threshold(format!("{subject}: {condition}: {e}")))?);
     }
     whole.figures = figures(&whole.scenarios);
-    whole.judgement = judge::judge(&whole.scenarios, &thresholds, &whole.circumstances, None);
+    whole.judgement =
+        judge::judge(&whole.scenarios, &thresholds, &whole.circumstances, Against { baseline, shards: &parts });
     Ok(whole)
 }
 

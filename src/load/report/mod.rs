@@ -5,7 +5,7 @@ pub mod junit;
 pub mod markdown;
 pub mod merge;
 mod plots;
-
+pub mod sessions;
 pub mod terminal;
 
 use std::borrow::Cow;
@@ -14,10 +14,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::judge::{self, Circumstances, Judgement};
+use super::judge::{self, Against, Circumstances, Judgement};
 use super::metrics::histogram::{Histogram, LAYOUT};
 use super::metrics::record::{Counters, ScenarioRecord, Tags};
-use super::metrics::{DEFINITIONS, Metric};
+use super::metrics::{COUNTED, DEFINITIONS, Metric};
 use super::plan::Shard;
 use super::scenario::Suite;
 use crate::redact::Redactor;
@@ -90,6 +90,12 @@ pub struct Figures {
     pub ok_per_s: f64,
     /// Output tokens a second, likewise.
     pub output_tps: f64,
+    /// Output tokens a second of one stream: 1 by the median of `tpot`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub user_tps: Option<f64>,
+    /// Pieces of content by reads that brought content.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pieces_per_read: Option<f64>,
     /// Right answers in time, by planned requests.
     pub goodput_share: f64,
     /// Their times.
@@ -158,7 +164,7 @@ impl LoadReport {
         header: Header,
         records: Vec<ScenarioRecord>,
         circumstances: Circumstances,
-        baseline: Option<&[ScenarioRecord]>,
+        against: Against<'_>,
     ) -> Self {
         let thresholds = suite.thresholds.iter().map(|t| (t.subject.to_string(), t.text.clone())).collect();
         let facts = SuiteFacts {
@@ -173,7 +179,7 @@ impl LoadReport {
             loads: suite.scenarios.iter().map(|s| s.load.words().to_owned()).collect(),
             thresholds,
         };
-        let judgement = judge::judge(&records, &suite.thresholds, &circumstances, baseline);
+        let judgement = judge::judge(&records, &suite.thresholds, &circumstances, against);
         Self {
             load_report_version: REPORT_VERSION,
             ccsmoke: env!("CARGO_PKG_VERSION").to_owned(),
@@ -184,7 +190,7 @@ impl LoadReport {
             began: header.began,
             workers: header.workers,
             layout: LAYOUT.to_owned(),
-            definitions: DEFINITIONS.iter().map(|(_, name, words)| ((*name).to_owned(), (*words).to_owned())).collect(),
+            definitions: definitions(),
             circumstances,
             figures: figures(&records),
             scenarios: records,
@@ -240,6 +246,12 @@ impl LoadReport {
     }
 }
 
+/// What each metric means.
+fn definitions() -> BTreeMap<String, String> {
+    let times = DEFINITIONS.iter().map(|(_, name, words)| (*name, *words));
+    times.chain(COUNTED).map(|(name, words)| (name.to_owned(), words.to_owned())).collect()
+}
+
 /// Every view in figures.
 #[expect(clippy::cast_precision_loss, reason = "counts are short of 2^52")]
 pub(super) fn figures(records: &[ScenarioRecord]) -> Vec<Figures> {
@@ -247,6 +259,8 @@ pub(super) fn figures(records: &[ScenarioRecord]) -> Vec<Figures> {
     for record in records {
         let seconds = (record.took_us as f64 / 1e6).max(1e-6);
         for view in record.views.iter().filter(|view| view.counters.sent > 0) {
+            let Counters { pieces, reads, .. } = view.counters;
+            let tpot = view.times.get(&Metric::Tpot).map(|times| times.percentile(50.0).micros);
             let planned = if view.tags == Tags::default() { record.planned } else { view.counters.sent };
             all.push(Figures {
                 scenario: record.name.clone(),
@@ -254,6 +268,8 @@ pub(super) fn figures(records: &[ScenarioRecord]) -> Vec<Figures> {
                 counters: view.counters,
                 ok_per_s: view.counters.ok as f64 / seconds,
                 output_tps: view.counters.tokens_out as f64 / seconds,
+                user_tps: tpot.filter(|micros| *micros > 0).map(|micros| 1e6 / micros as f64),
+                pieces_per_read: (reads > 0).then(|| pieces as f64 / reads as f64),
                 goodput_share: view.counters.good as f64 / planned.max(1) as f64,
                 times: view.times.iter().map(|(metric, times)| (*metric, Times::from(times))).collect(),
             });

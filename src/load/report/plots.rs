@@ -1,35 +1,23 @@
 //! The plots of a scenario as SVG, drawn by a library from the report alone.
 
-use std::error::Error;
 use std::ops::Range;
 
-use plotters::coord::Shift;
 use plotters::prelude::{
-    BLACK, ChartBuilder, Color as _, DrawingArea, IntoDrawingArea as _, IntoLogRange as _, LineSeries, PathElement,
-    RGBColor, Rectangle, SVGBackend, WHITE,
+    ChartBuilder, Color as _, IntoLogRange as _, LineSeries, PathElement, RGBColor, Rectangle, SeriesLabelPosition,
+    TRANSPARENT,
 };
 
 use crate::load::metrics::Metric;
 use crate::load::metrics::histogram::Histogram;
-use crate::load::metrics::record::ScenarioRecord;
+use crate::load::metrics::record::{ScenarioRecord, Tick};
 use crate::load::threshold::figure_of_time;
-
-type Drawn = Result<(), Box<dyn Error>>;
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+use crate::report::html::plot::{Area, Drawn, FAILED, LINE, OTHER, PAPER, PASSED, SKIPPED, SOFT, drawn, letters};
 
 /// The size of a plot, in pixels.
-const SIZE: (u32, u32) = (760, 300);
+const SIZE: (u32, u32) = (560, 240);
 
 /// How many steps of time the heat map has from its shortest to its longest.
 const BANDS: u32 = 40;
-
-/// Colours that are told apart by people who see few.
-const BLUE: RGBColor = RGBColor(0, 114, 178);
-const GREEN: RGBColor = RGBColor(0, 158, 115);
-const ORANGE: RGBColor = RGBColor(230, 159, 0);
-const RED: RGBColor = RGBColor(213, 94, 0);
-const PURPLE: RGBColor = RGBColor(204, 121, 167);
-const INDIGO: RGBColor = RGBColor(46, 37, 133);
 
 /// A plot with its title.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,25 +30,30 @@ pub(super) struct Plot {
 
 /// The plots of a scenario that have something to show.
 pub(super) fn plots(record: &ScenarioRecord) -> Vec<Plot> {
-    let draw = |title: &'static str, with: &dyn Fn(&Area<'_>) -> Drawn| {
-        let mut svg = String::new();
-        let drawn = {
-            let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-            area.fill(&WHITE).map_err(Into::into).and_then(|()| with(&area)).and_then(|()| Ok(area.present()?))
-        };
-        // Drawing into a text fails only where there is nothing to draw.
-        drawn.is_ok().then_some(Plot { title, svg })
-    };
-    let sent = record.all().counters.sent > 0;
+    let all = record.all();
     let curves = percentile_curves(record);
+    let draw = |title: &'static str, wanted: bool, with: &dyn Fn(&Area<'_>) -> Drawn| {
+        let svg = if wanted { drawn(SIZE, with) } else { String::new() };
+        // An empty text is a plot that had nothing to draw.
+        (!svg.is_empty()).then_some(Plot { title, svg })
+    };
+    let rates = |area: &Area<'_>| {
+        over_time(
+            record,
+            area,
+            &[("planned", |t| t.planned, SOFT), ("sent", |t| t.sent, LINE), ("right", |t| t.ok, PASSED)],
+        )
+    };
+    let failures = |area: &Area<'_>| over_time(record, area, &[("failed", |t| t.failed, FAILED)]);
+    let gaps = |area: &Area<'_>| all.times.get(&Metric::Itl).map_or(Err("nothing".into()), |gaps| shares(gaps, area));
     [
-        sent.then(|| draw("Requests a second: planned, sent, right, failed", &|area| rates(record, area))),
-        (!record.slices.is_empty()).then(|| draw("Latency over time", &|area| heat_map(record, area))),
-        (!curves.is_empty()).then(|| draw("Percentiles", &|area| percentiles(&curves, area))),
-        record.all().times.get(&Metric::Itl).map(|gaps| draw("Gaps between pieces", &|area| shares(gaps, area))),
+        draw("Requests a second: planned, sent, answered right", all.counters.sent > 0, &rates),
+        draw("Failures a second", all.counters.failed > 0, &failures),
+        draw("Latency over time", !record.slices.is_empty(), &|area| heat_map(record, area)),
+        draw("Percentiles", !curves.is_empty(), &|area| percentiles(&curves, area)),
+        draw("Gaps between pieces", all.times.contains_key(&Metric::Itl), &gaps),
     ]
     .into_iter()
-    .flatten()
     .flatten()
     .collect()
 }
@@ -81,26 +74,35 @@ fn time(micros: &f64) -> String {
     figure_of_time(*micros)
 }
 
-fn rates(record: &ScenarioRecord, area: &Area<'_>) -> Drawn {
+/// A line of counts over time: its name, which count, its colour.
+type Series = (&'static str, fn(&Tick) -> u64, RGBColor);
+
+fn over_time(record: &ScenarioRecord, area: &Area<'_>, series: &[Series]) -> Drawn {
     let width = float(record.tick_us) / 1e6;
     let last = record.ticks.keys().last().copied().unwrap_or(0);
-    let series = |count: &dyn Fn(&crate::load::metrics::record::Tick) -> u64| -> Vec<(f64, f64)> {
-        let at = |tick: u64| record.ticks.get(&tick).map_or(0.0, |t| float(count(t)) / width);
-        (0..=last).map(|tick| (float(tick) * width, at(tick))).collect()
-    };
-    let lines = [
-        ("planned", series(&|t| t.planned), BLACK),
-        ("sent", series(&|t| t.sent), BLUE),
-        ("right", series(&|t| t.ok), GREEN),
-        ("failed", series(&|t| t.failed), RED),
-    ];
+    let lines: Vec<_> = series
+        .iter()
+        .map(|(name, count, colour)| {
+            let at = |tick: u64| record.ticks.get(&tick).map_or(0.0, |t| float(count(t)) / width);
+            let points: Vec<(f64, f64)> = (0..=last).map(|tick| (float(tick) * width, at(tick))).collect();
+            (*name, points, *colour)
+        })
+        .collect();
     let top = lines.iter().flat_map(|(_, points, _)| points).map(|p| p.1).fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(area)
-        .margin(10)
+        .margin(6)
+        .margin_right(18)
         .x_label_area_size(30)
-        .y_label_area_size(60)
+        .y_label_area_size(52)
         .build_cartesian_2d(0.0..(float(last + 1) * width), 0.0..top * 1.1)?;
-    chart.configure_mesh().light_line_style(WHITE).x_desc("seconds").draw()?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(SOFT.mix(0.2))
+        .axis_style(SOFT.mix(0.5))
+        .label_style(letters())
+        .x_desc("seconds")
+        .draw()?;
     for (name, points, colour) in lines {
         if points.iter().all(|p| p.1 <= 0.0) {
             continue;
@@ -108,7 +110,13 @@ fn rates(record: &ScenarioRecord, area: &Area<'_>) -> Drawn {
         let legend = move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], colour);
         chart.draw_series(LineSeries::new(points, colour.stroke_width(2)))?.label(name).legend(legend);
     }
-    chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.3)).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerLeft)
+        .label_font(letters())
+        .background_style(PAPER)
+        .border_style(TRANSPARENT)
+        .draw()?;
     Ok(())
 }
 
@@ -121,11 +129,19 @@ fn heat_map(record: &ScenarioRecord, area: &Area<'_>) -> Drawn {
     let width = float(record.slice_us) / 1e6;
     let last = slices.last().map_or(0, |(at, _)| *at);
     let mut chart = ChartBuilder::on(area)
-        .margin(10)
+        .margin(6)
+        .margin_right(18)
         .x_label_area_size(30)
-        .y_label_area_size(60)
+        .y_label_area_size(52)
         .build_cartesian_2d(0.0..(float(last + 1) * width), range.clone().log_scale())?;
-    chart.configure_mesh().disable_mesh().x_desc("seconds of the plan").y_label_formatter(&time).draw()?;
+    chart
+        .configure_mesh()
+        .disable_mesh()
+        .axis_style(SOFT.mix(0.5))
+        .label_style(letters())
+        .x_desc("seconds of the plan")
+        .y_label_formatter(&time)
+        .draw()?;
     let mut cells = Vec::new();
     for (at, histogram) in &slices {
         let mut bands = vec![0_u64; BANDS as usize];
@@ -143,7 +159,7 @@ fn heat_map(record: &ScenarioRecord, area: &Area<'_>) -> Drawn {
         // A single slow request among thousands has to be seen: the logarithm, from a colour that is visible.
         let strength = 0.2 + 0.8 * (1.0 + float(n)).ln() / (1.0 + most).ln();
         let corners = [(float(at) * width, edge(band)), (float(at + 1) * width, edge(band + 1))];
-        Rectangle::new(corners, INDIGO.mix(strength).filled())
+        Rectangle::new(corners, LINE.mix(strength).filled())
     }))?;
     Ok(())
 }
@@ -151,7 +167,7 @@ fn heat_map(record: &ScenarioRecord, area: &Area<'_>) -> Drawn {
 /// The curves of percentiles: name, times, colour.
 fn percentile_curves(record: &ScenarioRecord) -> Vec<(&'static str, &Histogram, RGBColor)> {
     let wanted =
-        [(Metric::E2eFromPlan, BLUE), (Metric::E2e, GREEN), (Metric::TtftFromPlan, PURPLE), (Metric::Ttft, ORANGE)];
+        [(Metric::E2eFromPlan, LINE), (Metric::E2e, PASSED), (Metric::TtftFromPlan, OTHER), (Metric::Ttft, SKIPPED)];
     let times = &record.all().times;
     wanted.into_iter().filter_map(|(metric, colour)| Some((metric.name(), times.get(&metric)?, colour))).collect()
 }
@@ -163,17 +179,30 @@ fn percentiles(curves: &[(&'static str, &Histogram, RGBColor)], area: &Area<'_>)
     // Each step to the right is one "nine" more.
     let nines = float(n.max(10)).log10();
     let mut chart = ChartBuilder::on(area)
-        .margin(10)
+        .margin(6)
+        .margin_right(18)
         .x_label_area_size(30)
-        .y_label_area_size(60)
+        .y_label_area_size(52)
         .build_cartesian_2d(0.0..nines, log_range(low, high).log_scale())?;
-    let label = |x: &f64| format!("{}", 100.0 - 100.0 / 10.0_f64.powf(*x));
+    // 90, 99, 99.9 as they are called; what lies between them is rounded.
+    let label = |x: &f64| {
+        let percent = 100.0 - 100.0 / 10.0_f64.powf(*x);
+        let is_named = (x - x.round()).abs() < 1e-9;
+        if is_named {
+            format!("{percent:.6}").trim_end_matches('0').trim_end_matches('.').to_owned()
+        } else {
+            format!("{percent:.1}")
+        }
+    };
     chart
         .configure_mesh()
-        .light_line_style(WHITE)
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(SOFT.mix(0.2))
+        .axis_style(SOFT.mix(0.5))
+        .label_style(letters())
         .x_labels(6)
         .x_desc("percentile")
-        .x_label_formatter(&|x| label(x).chars().take(7).collect())
+        .x_label_formatter(&label)
         .y_label_formatter(&time)
         .draw()?;
     for (name, histogram, colour) in curves {
@@ -186,7 +215,13 @@ fn percentiles(curves: &[(&'static str, &Histogram, RGBColor)], area: &Area<'_>)
         let legend = move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], colour);
         chart.draw_series(LineSeries::new(points, colour.stroke_width(2)))?.label(*name).legend(legend);
     }
-    chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.3)).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .label_font(letters())
+        .background_style(PAPER)
+        .border_style(TRANSPARENT)
+        .draw()?;
     Ok(())
 }
 
@@ -206,15 +241,24 @@ fn shares(histogram: &Histogram, area: &Area<'_>) -> Drawn {
     let all = float(histogram.count());
     let top = bands.iter().map(|n| float(*n) * 100.0 / all).fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(area)
-        .margin(10)
+        .margin(6)
+        .margin_right(18)
         .x_label_area_size(30)
-        .y_label_area_size(60)
+        .y_label_area_size(52)
         .build_cartesian_2d(range.clone().log_scale(), 0.0..top * 1.1)?;
-    chart.configure_mesh().light_line_style(WHITE).x_label_formatter(&time).y_desc("% of gaps").draw()?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(SOFT.mix(0.2))
+        .axis_style(SOFT.mix(0.5))
+        .label_style(letters())
+        .x_label_formatter(&time)
+        .y_desc("% of gaps")
+        .draw()?;
     chart.draw_series(bands.iter().enumerate().filter(|(_, n)| **n > 0).map(|(band, n)| {
         #[expect(clippy::cast_precision_loss, reason = "there are few bands")]
         let edge = |band: usize| range.start * (step * band as f64).exp();
-        Rectangle::new([(edge(band), 0.0), (edge(band + 1), float(*n) * 100.0 / all)], GREEN.mix(0.7).filled())
+        Rectangle::new([(edge(band), 0.0), (edge(band + 1), float(*n) * 100.0 / all)], PASSED.mix(0.7).filled())
     }))?;
     Ok(())
 }

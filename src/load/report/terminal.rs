@@ -5,16 +5,17 @@ use std::fmt::Write as _;
 
 use console::Style;
 
+use super::sessions::{self, SaidFigures, SessionFigures};
 use super::{Figures, LoadReport};
 use crate::load::judge::{State, Verdict};
 use crate::load::metrics::Metric;
 use crate::load::metrics::histogram::Histogram;
-use crate::load::metrics::record::{ScenarioRecord, SessionRecord, Tags};
+use crate::load::metrics::record::{ScenarioRecord, Tags};
 use crate::load::threshold::{figure_of_time, short};
 use crate::report::terminal::{Colours, printable};
 
 /// The times that are shown of each scenario, where it has them.
-const SHOWN: [Metric; 12] = [
+const SHOWN: [Metric; 13] = [
     Metric::E2eFromPlan,
     Metric::E2e,
     Metric::TtftFromPlan,
@@ -27,6 +28,7 @@ const SHOWN: [Metric; 12] = [
     Metric::GwTtftAdded,
     Metric::GwChunkDelay,
     Metric::GwE2eAdded,
+    Metric::GwAbortSeen,
 ];
 
 /// How many examples are shown of each kind of failure.
@@ -39,6 +41,13 @@ pub fn render(report: &LoadReport, colours: Colours) -> String {
     let _ = writeln!(out, "{} ({}) at {}", printable(&suite.title), printable(&suite.name), printable(&report.target));
     for (record, load) in report.scenarios.iter().zip(&suite.loads) {
         scenario(&mut out, report, record, load, colours);
+    }
+    let counters = counters(report);
+    if !counters.is_empty() {
+        let _ = writeln!(out, "\nthe gateway's own counters");
+        for line in counters {
+            let _ = writeln!(out, "  {line}");
+        }
     }
     thresholds(&mut out, report, colours);
     verdict(&mut out, report, colours);
@@ -70,10 +79,12 @@ fn scenario(out: &mut String, report: &LoadReport, record: &ScenarioRecord, load
     if let Some(figures) = own.iter().find(|f| f.tags == Tags::default()) {
         let _ = writeln!(
             out,
-            "  {} ok/s  {} tok/s out  goodput {} %{}{}",
+            "  {} ok/s  {} tok/s out{}  goodput {} %{}{}{}",
             short(figures.ok_per_s),
             short(figures.output_tps),
+            figures.user_tps.map_or_else(String::new, |tps| format!(", {} in one stream", short(tps))),
             short(figures.goodput_share * 100.0),
+            figures.pieces_per_read.map_or_else(String::new, |n| format!("  {} pieces a read", short(n))),
             if counters.estimated > 0 { "  (tokens counted by pieces where no usage came)" } else { "" },
             if counters.coalesced > 0 {
                 format!("  {} of {} streams came all at once", counters.coalesced, counters.streams)
@@ -107,100 +118,147 @@ fn scenario(out: &mut String, report: &LoadReport, record: &ScenarioRecord, load
         let flaws: Vec<String> = record.flaws.iter().map(|(flaw, n)| format!("{} {n}", flaw.name())).collect();
         let _ = writeln!(out, "  flaws of answers: {}", flaws.join(", "));
     }
-    if !record.sessions.is_empty() {
-        sessions(out, record);
+    for line in behind(record) {
+        let _ = writeln!(out, "  {line}");
+    }
+    if let Some(all) = sessions::together(report, record) {
+        together(out, &all);
     }
 }
 
+/// What our own source saw behind the gateway, in words.
+pub(super) fn behind(record: &ScenarioRecord) -> Vec<String> {
+    let Some(behind) = &record.behind else { return Vec::new() };
+    let all = record.all().counters;
+    let tries = all.sent + all.retries;
+    let again = behind.again();
+    let mut lines = vec![format!(
+        "behind the gateway: {} calls for {tries} tries, {again} beyond the first for the same try{}",
+        behind.calls,
+        if again > 0 { format!(" (at most {} for one)", behind.most) } else { String::new() },
+    )];
+    let missing = tries.saturating_sub(behind.tries + behind.forgotten);
+    let remarks = [
+        (missing, "tries never came to the source"),
+        (behind.unaware, "tries were still being answered seconds after we had hung up"),
+        (behind.forgotten, "calls were more than the source could keep"),
+    ];
+    lines.extend(remarks.into_iter().filter(|(n, _)| *n > 0).map(|(n, words)| format!("{n} {words}")));
+    lines
+}
+
+/// What the gateway's own counters moved by, in words.
+pub(super) fn counters(report: &LoadReport) -> Vec<String> {
+    let told = report.circumstances.counters.iter().map(|told| {
+        let name = told.counter.name();
+        match told.ours {
+            None => format!("{name}: moved by {}, which is not counted here", exact(told.theirs)),
+            Some(ours) if told.differs() => {
+                let difference = told.theirs - ours;
+                let sign = if difference > 0.0 { "+" } else { "" };
+                let words = (exact(told.theirs), exact(ours), exact(difference));
+                format!("{name}: moved by {}, counted here {} ({sign}{})", words.0, words.1, words.2)
+            }
+            Some(ours) => format!("{name}: moved by {}, as counted here", exact(ours)),
+        }
+    });
+    told.collect()
+}
+
+/// A number with the digits that it has.
+fn exact(number: f64) -> String {
+    let text = format!("{number:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// The figures of all sessions together.
-fn sessions(out: &mut String, record: &ScenarioRecord) {
-    let mut all = SessionRecord::default();
-    for session in record.sessions.values() {
-        all.tried += session.tried;
-        all.ok += session.ok;
-        all.failed += session.failed;
-        all.sums.add(&session.sums);
-    }
-    #[expect(clippy::cast_precision_loss, reason = "microseconds of a run fit")]
-    let seconds = record.took_us as f64 / 1e6;
+fn together(out: &mut String, all: &SessionFigures) {
     let _ = writeln!(
         out,
-        "  {} sessions: {} conversations, {} ok, {} failed, {} messages, {} tokens in, {} out, {} slept",
-        record.sessions.len(),
+        "  {} sessions: {} conversations, {} ok, {} failed, {} a minute",
+        all.sessions,
         all.tried,
         all.ok,
         all.failed,
-        all.sums.messages,
-        all.sums.tokens_in,
-        all.sums.tokens_out,
-        time(all.sums.slept_us),
+        short(all.per_minute),
     );
-    #[expect(clippy::cast_precision_loss, reason = "counts are short of 2^52")]
-    let per_minute = all.tried as f64 * 60.0 / seconds.max(1e-6);
-    let _ = writeln!(out, "  {} conversations a minute", short(per_minute));
+    let _ = writeln!(out, "  {}, {} tok/s", said(&all.said), short(all.said.tokens_per_s));
+}
+
+/// What was said in words.
+fn said(said: &SaidFigures) -> String {
+    format!(
+        "{} messages  latency {} (mean {}, {} to {})  tokens {} in, {} out, {} in all  slept {}",
+        said.messages,
+        millis(said.latency_total_ms),
+        millis(said.latency_mean_ms),
+        millis(said.latency_min_ms),
+        millis(said.latency_max_ms),
+        said.tokens_in,
+        said.tokens_out,
+        said.tokens,
+        figure_of_time(said.slept_s * 1e6),
+    )
+}
+
+fn millis(millis: f64) -> String {
+    figure_of_time(millis * 1e3)
 }
 
 /// Each session by itself, ending with a newline.
 pub fn individual(report: &LoadReport) -> String {
     let mut out = String::new();
-    for record in &report.scenarios {
-        for (number, session) in &record.sessions {
-            let lasted = session.ended_us.saturating_sub(session.began_us);
-            let _ = writeln!(
-                out,
-                "session {number} of {}: {} conversations ({} ok, {} failed) in {}, {} messages, {} tokens in, {} out, {} slept",
-                printable(&record.name),
-                session.tried,
-                session.ok,
-                session.failed,
-                time(lasted),
-                session.sums.messages,
-                session.sums.tokens_in,
-                session.sums.tokens_out,
-                time(session.sums.slept_us),
-            );
-            let models: Vec<String> = session.models.iter().map(|(name, n)| format!("{name} {n}")).collect();
-            let _ = writeln!(out, "  models: {}", printable(&models.join(", ")));
-            for c in &session.conversations {
-                let sums = &c.sums;
-                let mean = sums.latency_us.checked_div(sums.messages).unwrap_or(0);
-                let _ = writeln!(
-                    out,
-                    "  {:<24} {} messages  latency {} (mean {}, {} to {})  tokens {} + {}  slept {}{}",
-                    printable(&c.id),
-                    sums.messages,
-                    time(sums.latency_us),
-                    time(mean),
-                    time(sums.shortest_us),
-                    time(sums.longest_us),
-                    sums.tokens_in,
-                    sums.tokens_out,
-                    time(sums.slept_us),
-                    c.error.as_ref().map_or_else(String::new, |e| format!("  failed: {e}")),
-                );
-            }
+    for session in report.scenarios.iter().flat_map(|record| sessions::each(report, record)) {
+        let _ = writeln!(
+            out,
+            "session {} of {}: {} conversations ({} ok, {} failed, {} a minute) in {}, from {} to {}",
+            session.session.unwrap_or_default(),
+            printable(&session.scenario),
+            session.tried,
+            session.ok,
+            session.failed,
+            short(session.per_minute),
+            figure_of_time(session.duration_s * 1e6),
+            session.began,
+            session.ended,
+        );
+        let models: Vec<String> = session.models.iter().map(|(name, n)| format!("{name} {n}")).collect();
+        let errors: Vec<String> = session.errors.iter().map(|(failure, n)| format!("{} {n}", failure.name())).collect();
+        let errors = if errors.is_empty() { String::new() } else { format!("  errors: {}", errors.join(", ")) };
+        let _ = writeln!(out, "  {}, {} tok/s", said(&session.said), short(session.said.tokens_per_s));
+        let _ = writeln!(out, "  models: {}{errors}", printable(&models.join(", ")));
+        for c in &session.conversations {
+            let each: Vec<String> = c.latencies_ms.iter().map(|latency| millis(*latency)).collect();
+            let error = c.error.as_ref().map_or_else(String::new, |e| format!("  failed: {}", printable(e)));
+            let _ = writeln!(out, "  {:<24} {}  each {}{error}", printable(&c.id), said(&c.said), each.join(", "));
         }
     }
     out
 }
 
-const HEADINGS: [&str; 7] = ["p50", "p90", "p95", "p99", "p99.9", "max", "n"];
+/// What stands above [`cells`].
+pub(super) const HEADINGS: [&str; 7] = ["p50", "p90", "p95", "p99", "p99.9", "max", "n"];
 
 #[expect(clippy::cast_precision_loss, reason = "microseconds of a run fit")]
 fn time(micros: u64) -> String {
     figure_of_time(micros as f64)
 }
 
-/// Percentiles, those that stand on too little in brackets, and how many samples there are.
+/// A percentile; in brackets where it stands on too little.
+pub(super) fn percentile(times: &Histogram, percent: f64) -> String {
+    let percentile = times.percentile(percent);
+    let shown = time(percentile.micros);
+    if percentile.trusted { shown } else { format!("[{shown}]") }
+}
+
+/// Percentiles, the longest time, and how many samples there are.
+pub(super) fn cells(times: &Histogram) -> [String; 7] {
+    let [p50, p90, p95, p99, p999] = [50.0, 90.0, 95.0, 99.0, 99.9].map(|percent| percentile(times, percent));
+    [p50, p90, p95, p99, p999, time(times.max()), times.count().to_string()]
+}
+
 fn row(times: &Histogram) -> String {
-    let mut line = String::new();
-    for percent in [50.0, 90.0, 95.0, 99.0, 99.9] {
-        let percentile = times.percentile(percent);
-        let shown = time(percentile.micros);
-        let _ = write!(line, "{:>12}", if percentile.trusted { shown } else { format!("[{shown}]") });
-    }
-    let _ = write!(line, "{:>12}{:>12}", time(times.max()), times.count());
-    line
+    cells(times).map(|cell| format!("{cell:>12}")).concat()
 }
 
 /// A set of tags in words.
@@ -215,17 +273,17 @@ fn thresholds(out: &mut String, report: &LoadReport, colours: Colours) {
     let on = colours == Colours::On;
     let _ = writeln!(out, "\nthresholds");
     for judged in &report.judgement.thresholds {
-        let (sign, style) = match judged.state {
-            State::Held => ("✓", Style::new().green()),
-            State::Broken => ("✗", Style::new().red().bold()),
-            State::Undecided => ("?", Style::new().yellow()),
+        let style = match judged.state {
+            State::Held => Style::new().green(),
+            State::Broken => Style::new().red().bold(),
+            State::Undecided => Style::new().yellow(),
         };
         let remark = if judged.remark.is_empty() { String::new() } else { format!("  ({})", judged.remark) };
         let what = printable(&format!("{}: {}", judged.subject, judged.condition));
         let _ = writeln!(
             out,
             "  {} {what:<52} {:>10}  n {}{remark}",
-            style.force_styling(on).apply_to(sign),
+            style.force_styling(on).apply_to(judged.state.sign()),
             judged.shown,
             judged.n
         );

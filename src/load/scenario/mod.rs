@@ -100,6 +100,14 @@ impl Target {
             None => self.api.credential(token),
         }
     }
+
+    /// The headers of a question beside the load, with the first credential.
+    pub fn question_headers(&self) -> Vec<(&str, String)> {
+        let plain = self.api.headers().iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let further = self.headers.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        let credential = self.tokens.first().map(|token| self.credential(token.expose()));
+        plain.chain(further).chain(credential.into_iter().flatten()).collect()
+    }
 }
 
 /// How long things may take.

@@ -4,8 +4,9 @@
 //! shows when it is opened stands beside it as JSON, which one small script lays out as text nodes.
 
 mod details;
+pub(crate) mod head;
 mod matrix;
-mod plot;
+pub(crate) mod plot;
 mod scale;
 mod sides;
 mod source;
@@ -16,16 +17,14 @@ pub mod trend;
 use std::collections::BTreeMap;
 
 use askama::Template;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use super::cause::{Explained, causes};
 use super::{MatrixReport, OutcomeRow};
 use crate::rules::rule;
 use crate::verdict::{Classification, Outcome};
 use details::details;
+use head::Head;
 use matrix::{Cell, Matrix};
 use scale::{PAGE_BYTES, Scale};
 pub use source::{Beside, EvidenceSource, NoEvidence};
@@ -39,8 +38,7 @@ const STYLE: &str = include_str!("page.css");
 #[template(path = "page.html")]
 struct Page<'r> {
     report: &'r MatrixReport,
-    csp: String,
-    style: &'static str,
+    head: Head,
     script: &'static str,
     when: String,
     took: String,
@@ -78,8 +76,7 @@ const TOLD_CELLS: usize = 200;
 pub fn page(report: &MatrixReport, evidence: &dyn EvidenceSource) -> String {
     let cells = matrix::cells(report);
     let page = Page {
-        csp: content_security_policy(SCRIPT, STYLE),
-        style: STYLE,
+        head: Head::new(STYLE, SCRIPT),
         script: SCRIPT,
         when: report.started_at.replace('T', " ").replace('Z', " UTC"),
         took: duration(report.duration_s),
@@ -94,18 +91,6 @@ pub fn page(report: &MatrixReport, evidence: &dyn EvidenceSource) -> String {
     };
     // Writing to a string fails only if a value's own `Display` does, and none here does.
     page.render().unwrap_or_default()
-}
-
-/// Nothing may be loaded, sent, embedded or run but the one script and the one style sheet, known by their hashes; and no
-/// text can be turned into markup, by the script either.
-fn content_security_policy(script: &str, style: &str) -> String {
-    let hash = |text: &str| format!("'sha256-{}'", BASE64.encode(Sha256::digest(text)));
-    format!(
-        "default-src 'none'; script-src {}; style-src {}; img-src data:; base-uri 'none'; form-action 'none'; \
-         require-trusted-types-for 'script'; trusted-types 'none'",
-        hash(script),
-        hash(style)
-    )
 }
 
 fn counts(report: &MatrixReport) -> Vec<(&'static str, usize)> {

@@ -1,18 +1,34 @@
-//! Plots as SVG text, drawn by `plotters`. Colours are only names here: the page's style sheet gives each its value in light
+//! Plots as SVG text, drawn by `plotters`. Colours are only names here: the pages' style sheet gives each its value in light
 //! and in dark.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-/// Passed, failed, skipped, lines and letters; `page.css` knows them by these values.
-const PASSED: RGBColor = RGBColor(11, 107, 97);
-const FAILED: RGBColor = RGBColor(168, 50, 15);
-const SKIPPED: RGBColor = RGBColor(125, 82, 0);
-const LINE: RGBColor = RGBColor(31, 95, 168);
-const SOFT: RGBColor = RGBColor(102, 98, 91);
+/// What is good; `base.css` knows all of these by their values.
+pub(crate) const PASSED: RGBColor = RGBColor(11, 107, 97);
+/// What is bad.
+pub(crate) const FAILED: RGBColor = RGBColor(168, 50, 15);
+/// What is neither.
+pub(crate) const SKIPPED: RGBColor = RGBColor(125, 82, 0);
+/// A line that means nothing in particular.
+pub(crate) const LINE: RGBColor = RGBColor(31, 95, 168);
+/// A further line.
+pub(crate) const OTHER: RGBColor = RGBColor(109, 58, 147);
+/// What a plot stands on.
+pub(crate) const PAPER: RGBColor = RGBColor(251, 250, 247);
+/// Letters and axes.
+pub(crate) const SOFT: RGBColor = RGBColor(102, 98, 91);
 
-/// What a plot returns: drawing into a string fails only for plots without a size.
-type Drawn = Result<(), Box<dyn std::error::Error>>;
+/// What a plot returns: drawing into a string fails only for plots without a size, or with nothing to show.
+pub(crate) type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+/// Where a plot is drawn.
+pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// The letters of a plot.
+pub(crate) fn letters() -> TextStyle<'static> {
+    ("sans-serif", 11).into_font().color(&SOFT)
+}
 
 /// A line over nights.
 pub(super) fn line(names: &[&str], values: &[f64]) -> String {
@@ -49,7 +65,8 @@ fn highest(values: &[f64]) -> f64 {
     values.iter().copied().filter(|v| v.is_finite()).fold(0.0, f64::max).max(1e-6) * 1.05
 }
 
-fn drawn(size: (u32, u32), draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>) -> Drawn) -> String {
+/// The picture, or nothing where it could not be drawn.
+pub(crate) fn drawn(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn) -> String {
     let mut svg = String::new();
     let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
     let done = draw(&area).and_then(|()| Ok(area.present()?));
@@ -57,13 +74,7 @@ fn drawn(size: (u32, u32), draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>
     if done.is_ok() { svg } else { String::new() }
 }
 
-fn chart(
-    area: &DrawingArea<SVGBackend<'_>, Shift>,
-    names: &[&str],
-    highest: f64,
-    series: &[(RGBColor, Vec<f64>)],
-    filled: bool,
-) -> Drawn {
+fn chart(area: &Area<'_>, names: &[&str], highest: f64, series: &[(RGBColor, Vec<f64>)], filled: bool) -> Drawn {
     let last = names.len().saturating_sub(1).max(1);
     let mut chart = ChartBuilder::on(area)
         .margin(6)
@@ -78,14 +89,13 @@ fn chart(
     } else {
         usize::from(highest < 10.0)
     };
-    let letters = ("sans-serif", 11).into_font().color(&SOFT);
     chart
         .configure_mesh()
         .disable_x_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(SOFT.mix(0.2))
         .axis_style(SOFT.mix(0.5))
-        .label_style(letters)
+        .label_style(letters())
         .x_labels(5)
         .y_labels(4)
         .x_label_formatter(&|i| names.get(*i).map_or(String::new(), |name| (*name).to_owned()))

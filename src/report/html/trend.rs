@@ -3,7 +3,8 @@
 
 use askama::Template;
 
-use super::{STYLE, content_security_policy, duration, matrix, plot};
+use super::head::Head;
+use super::{STYLE, duration, matrix, plot};
 use crate::report::trend::{CellTrend, Point, Trend};
 use crate::verdict::Outcome;
 
@@ -21,8 +22,7 @@ const CELLS: usize = 2000;
 #[template(path = "trend.html")]
 struct Page<'t> {
     trend: &'t Trend,
-    csp: String,
-    style: &'static str,
+    head: Head,
     broken: usize,
     flaky: usize,
     span: String,
@@ -56,8 +56,7 @@ pub fn page(trend: &Trend) -> String {
     }
     let days = |i: Option<&crate::report::trend::Night>| i.map(|n| day(&n.started_at).to_owned()).unwrap_or_default();
     let page = Page {
-        csp: content_security_policy("", STYLE),
-        style: STYLE,
+        head: Head::new(STYLE, ""),
         broken: trend.cells.iter().filter(|cell| cell.broken().is_some()).count(),
         flaky: trend.cells.iter().filter(|cell| cell.flake_rate() > 0.0).count(),
         span: format!("{} to {}", days(trend.nights.first()), days(trend.nights.last())),

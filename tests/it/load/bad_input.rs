@@ -51,6 +51,13 @@ fn a_suite_that_does_not_exist_names_those_that_do() {
 }
 
 #[test]
+fn a_file_of_records_is_for_one_suite() {
+    let output = crate::support::ccsmoke().args(["load", "chat", "stress", "--records", "x.jsonl"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(shown(&output).contains("run the suites one by one"), "{}", shown(&output));
+}
+
+#[test]
 fn a_results_folder_that_cannot_be_written_is_told_and_leaves_nothing() {
     let source = Source::with(Fault::None, 1);
     let suite = Suite::arrivals(10, "200ms", "");

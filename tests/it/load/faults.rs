@@ -91,3 +91,32 @@ fn a_missed_threshold_that_asks_for_it_ends_the_run_early() {
     assert!(began.elapsed() < Duration::from_secs(40) && printed.contains("stopped early"), "{printed}");
     assert_eq!(report.scenarios[0].planned, 1200, "what was planned stays what was planned");
 }
+
+#[test]
+fn a_budget_of_tokens_or_dollars_ends_the_run_with_a_valid_report() {
+    let source = Source::with(Fault::None, 1);
+    let body = |limits: &str| {
+        let text = "scenario = [{ name = \"s\", load = { arrivals = { rate = \"50/s\", for = \"60s\" } }, mix = [{ stream = true }] }]\n";
+        let suite = Suite::new(text);
+        let written = std::fs::read_to_string(suite.path()).unwrap();
+        std::fs::write(suite.path(), written.replace("[limits]\n", &format!("[limits]\n{limits}\n"))).unwrap();
+        suite
+    };
+    // Each answer is 18 tokens: 10 in and 8 out.
+    for (limits, words) in [
+        ("tokens = 360", "the run was stopped at its limit of 360 tokens"),
+        (
+            "usd = 0.01\nusd_per_million_in = 30.0\nusd_per_million_out = 25.0",
+            "the run was stopped at its limit of 0.01 USD",
+        ),
+    ] {
+        let began = std::time::Instant::now();
+        let (exit, report, printed) = body(limits).run(&source.url());
+        assert!(began.elapsed() < Duration::from_secs(40), "{printed}");
+        assert_eq!((exit, report.judgement.verdict), (12, Verdict::Invalid), "{printed}");
+        assert!(printed.contains(words) && printed.contains("planned requests were never sent"), "{printed}");
+        let counters = report.scenarios[0].all().counters;
+        assert!((20..200).contains(&counters.ok) && counters.tokens_out >= 160, "{printed}");
+        assert_eq!(report.scenarios[0].planned, 3000);
+    }
+}

@@ -35,6 +35,56 @@ fn the_sample_conversations_are_held_once_and_told_of_one_by_one() {
 }
 
 #[test]
+fn each_session_has_a_file_of_its_own_where_that_is_asked() {
+    let source = Source::with(Fault::None, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let (results, sessions) = (folder.path().join("results"), folder.path().join("sessions"));
+    let mut command = ccsmoke();
+    command.args([
+        "replay",
+        "--think",
+        "0.001",
+        "--url",
+        &source.url(),
+        "--sessions",
+        "2",
+        "--workers",
+        "2",
+        "--show-individual",
+    ]);
+    command.arg("--results").arg(&results).arg("--session-reports").arg(&sessions);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
+    let mut names: Vec<String> =
+        std::fs::read_dir(&sessions).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    let scenario = &report(&results).scenarios[0].name;
+    assert_eq!(names.len(), 5, "{names:?}");
+    let read = |name: String| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(sessions.join(name)).unwrap()).unwrap()
+    };
+    let all = read(format!("{scenario}-all.json"));
+    let each: Vec<_> = (0..4).map(|n| read(format!("{scenario}-session-{n:04}.json"))).collect();
+    let sum = |name: &str| each.iter().map(|session| session[name].as_u64().unwrap()).sum::<u64>();
+    for name in ["tried", "ok", "failed", "messages", "tokens_in", "tokens_out", "tokens"] {
+        assert_eq!(all[name].as_u64(), Some(sum(name)), "{name}");
+    }
+    assert_eq!((all["sessions"].as_u64(), all["ok"].as_u64()), (Some(4), Some(10)));
+    assert!(all["slept_s"].as_f64() > Some(0.0), "{all}");
+    for session in each.iter().chain([&all]) {
+        let at = |name: &str| session[name].as_f64().unwrap();
+        assert!(at("latency_min_ms") <= at("latency_mean_ms") && at("latency_mean_ms") <= at("latency_max_ms"));
+        assert!(at("per_minute") > 0.0 && at("tokens_per_s") > 0.0 && at("duration_s") > 0.0);
+        assert!(session["began"].as_str() < session["ended"].as_str(), "{session}");
+        assert!((at("tokens") - at("tokens_in") - at("tokens_out")).abs() < 1e-9);
+    }
+    let conversation = &each[0]["conversations"][0];
+    let latencies = conversation["latencies_ms"].as_array().unwrap();
+    assert_eq!(latencies.len() as u64, conversation["messages"].as_u64().unwrap());
+    assert!(shown(&output).contains("tok/s") && shown(&output).contains("  each "), "{}", shown(&output));
+}
+
+#[test]
 fn a_session_lasts_and_its_conversations_are_drawn_from_the_seed() {
     let source = Source::with(Fault::None, 1);
     let drawn = |seed: &str| {

@@ -11,9 +11,9 @@ fn every_form_of_a_report_is_made_of_the_report_alone() {
     let suite = Suite::arrivals(40, "1s", "e2e = [\"p50 < 20s\", \"p50 < 1us\", \"p99 < 20s\"]");
     let (exit, report, printed) = suite.run(&source.url());
     assert_eq!(exit, 10, "{printed}");
-    let page = html::render(&report).unwrap();
-    assert_eq!(page.matches("<svg").count(), 4, "four plots");
-    assert!(page.contains("a planted failure") && page.contains("id=\"verdict\">Failed"));
+    let page = html::render(&report);
+    assert_eq!(page.matches("<svg").count(), 5, "five plots");
+    assert!(page.contains("a planted failure") && page.contains("id=\"verdict\" class=\"broken\">Failed"));
     assert!(!page.contains("<script") && !page.contains("http://www.w3.org/1999/xhtml"), "nothing runs in it");
     let xml = junit::render(&report).unwrap();
     assert!(xml.contains("<failure") && xml.contains("<skipped") && xml.contains("e2e: p50"), "{xml}");
@@ -29,7 +29,7 @@ fn hostile_words_of_a_target_stay_words() {
     let (_, mut report, _) = suite.run(&source.url());
     let examples = report.scenarios[0].examples.values_mut().next().unwrap();
     *examples.0.values_mut().next().unwrap() = "<img src=x onerror=alert(1)> \u{1b}[31m | `x`".to_owned();
-    let page = html::render(&report).unwrap();
+    let page = html::render(&report);
     assert!(!page.contains("<img src=x"), "escaped");
     let printed = ccsmoke::load::report::terminal::render(&report, ccsmoke::report::terminal::Colours::Off);
     assert!(!printed.contains('\u{1b}'));

@@ -1,17 +1,17 @@
-//! The report as `JUnit` XML: a suite for each target, a case for each cell. What came from outside is text in it, with control
-//! characters shown; the library escapes the rest.
+//! The report as `JUnit` XML: a suite for each target, a case for each cell.
+
+mod document;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestRerun, TestSuite};
+use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestRerun, TestSuite};
+
+use document::attached;
+pub(crate) use document::{Ending, case, duration};
 
 use super::text::{printable, visible};
 use super::{Attempt, MatrixReport, OutcomeRow};
 use crate::verdict::Outcome;
-
-/// How many characters of a text are attached.
-const ATTACHED: usize = 2400;
 
 /// The report as a `JUnit` XML document.
 ///
@@ -33,7 +33,7 @@ pub fn render(report: &MatrixReport) -> Result<String, SerializeError> {
             suites.push(suite);
             suites.len() - 1
         });
-        suites[place].add_test_case(case(row));
+        suites[place].add_test_case(cell(row));
     }
     for suite in &mut suites {
         suite.set_time(suite.test_cases.iter().filter_map(|case| case.time).sum());
@@ -42,26 +42,24 @@ pub fn render(report: &MatrixReport) -> Result<String, SerializeError> {
     document.to_string()
 }
 
-fn case(row: &OutcomeRow) -> TestCase {
+fn cell(row: &OutcomeRow) -> TestCase {
     let before = row.attempts.len().saturating_sub(1);
-    let mut status = match row.outcome {
-        Outcome::Passed => TestCaseStatus::success(),
-        Outcome::Skipped => TestCaseStatus::skipped(),
-        Outcome::Failed => {
-            let kind = if row.classification.is_regression() { NonSuccessKind::Failure } else { NonSuccessKind::Error };
-            TestCaseStatus::non_success(kind)
-        }
+    let ending = match row.outcome {
+        Outcome::Passed => Ending::Passed,
+        Outcome::Skipped => Ending::Skipped,
+        Outcome::Failed if row.classification.is_regression() => Ending::Failed,
+        Outcome::Failed => Ending::Error,
     };
+    let message = row.deciding().map_or(&row.text_verdict.rule, |finding| &finding.message);
+    let mut case = case(&row.feature, ending, message);
+    let status = &mut case.status;
     if row.outcome != Outcome::Passed {
-        let message = row.deciding().map_or(&row.text_verdict.rule, |finding| &finding.message);
-        status.set_message(attached(&printable(message)));
         status.set_type(row.classification.as_str());
         status.set_description(description(row));
     }
     if row.outcome != Outcome::Skipped {
         status.add_reruns(row.attempts.iter().take(before).enumerate().map(rerun));
     }
-    let mut case = TestCase::new(printable(&row.feature), status);
     case.set_classname(printable(&format!("{} claude-{}", row.full_model, row.cli_version)));
     case.set_time(duration(row.duration_s));
     for (name, value) in [("evidence", Some(&row.evidence_path)), ("gateway_version", row.gateway_version.as_ref())] {
@@ -100,16 +98,4 @@ fn rerun((i, attempt): (usize, &Attempt)) -> TestRerun {
     rerun.set_time(duration(attempt.duration_s));
     rerun.set_description(format!("evidence {}", printable(&attempt.evidence_path)));
     rerun
-}
-
-fn attached(text: &str) -> String {
-    match text.char_indices().nth(ATTACHED) {
-        Some((end, _)) => format!("{}\n… (cut)", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-/// A report's number of seconds may be any number.
-fn duration(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
