@@ -168,9 +168,11 @@ mod tests {
         let plan = Plan::new(&suite, &suite.scenarios[0]);
         for k in 0..100 {
             let draw = plan.draw(k);
-            let wanted = match draw.ask.stream {
-                true => (suite.models[usize::try_from(k % 5).unwrap()].as_str(), u16::try_from(k % 5).unwrap()),
-                false => ("no-such-model", UNLISTED),
+            let each = usize::try_from(k % 5).unwrap();
+            let wanted = if draw.ask.stream {
+                (suite.models[each].as_str(), u16::try_from(each).unwrap())
+            } else {
+                ("no-such-model", UNLISTED)
             };
             assert_eq!((draw.ask.model, draw.model), wanted);
         }
