@@ -27,6 +27,9 @@ impl Shard {
     }
 }
 
+/// The place of a model that the suite does not list.
+pub const UNLISTED: u16 = u16::MAX - 1;
+
 /// The plan of one scenario.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan<'a> {
@@ -66,10 +69,10 @@ impl<'a> Plan<'a> {
         let class = mix.classes[dice.place(Lane::Class, k, mix.classes.len())];
         let texts = &suite.classes[usize::from(class)].texts;
         let text = &texts[dice.place(Lane::Text, k, texts.len())];
-        let model = self.model(k);
+        let (name, model) = self.chosen(mix.model.as_ref().unwrap_or(&scenario.model), k);
         let system = suite.systems.get(dice.place(Lane::System, k, suite.systems.len())).filter(|s| !s.is_empty());
         let ask = Ask {
-            model: &suite.models[usize::from(model)],
+            model: name,
             system: system.map(String::as_str),
             messages: vec![(Role::User, text)],
             stream: mix.stream,
@@ -84,14 +87,13 @@ impl<'a> Plan<'a> {
     pub fn fixed(&self, k: u64) -> Option<Draw<'a>> {
         let requests = &self.scenario.requests;
         let fixed = &requests[usize::try_from(k).ok()? % requests.len().max(1)];
-        let model = match &fixed.model {
-            Some(name) => self.suite.models.iter().position(|m| m == name).and_then(|place| u16::try_from(place).ok()),
-            None => None,
+        let (name, model) = match &fixed.model {
+            Some(name) => (name.as_str(), self.place(name)),
+            None => self.model(k),
         };
-        let drawn = model.unwrap_or_else(|| self.model(k));
         let texts = &self.suite.classes[usize::from(fixed.class)].texts;
         let ask = Ask {
-            model: fixed.model.as_deref().unwrap_or(&self.suite.models[usize::from(drawn)]),
+            model: name,
             system: fixed.system.as_deref(),
             messages: vec![(Role::User, &texts[self.dice.place(Lane::Text, k, texts.len())])],
             stream: fixed.stream,
@@ -99,18 +101,30 @@ impl<'a> Plan<'a> {
             max_tokens: fixed.max_tokens.or(self.scenario.max_tokens),
             tools: &fixed.tools,
         };
-        Some(Draw { ask, class: Some(fixed.class), model: drawn, deadline: fixed.deadline })
+        // A path belongs to no model.
+        let model = if fixed.get.is_some() { UNLISTED } else { model };
+        Some(Draw { ask, class: Some(fixed.class), model, deadline: fixed.deadline })
     }
 
-    /// The model of request or conversation k, by its place in the suite.
-    pub fn model(&self, k: u64) -> u16 {
+    /// The model of request or conversation k, with its place in the suite.
+    pub fn model(&self, k: u64) -> (&'a str, u16) {
+        self.chosen(&self.scenario.model, k)
+    }
+
+    fn chosen(&self, choice: &'a ModelChoice, k: u64) -> (&'a str, u16) {
         let models = &self.suite.models;
-        let place = match &self.scenario.model {
+        let place = match choice {
             ModelChoice::Random => self.dice.place(Lane::Model, k, models.len()),
             ModelChoice::Each => usize::try_from(k % models.len().max(1) as u64).unwrap_or(0),
-            ModelChoice::Only(name) => models.iter().position(|m| m == name).unwrap_or(0),
+            ModelChoice::Only(name) => return (name, self.place(name)),
         };
-        u16::try_from(place).unwrap_or(0)
+        (&models[place], u16::try_from(place).unwrap_or(UNLISTED))
+    }
+
+    /// The place of a model in the suite.
+    fn place(&self, name: &str) -> u16 {
+        let place = self.suite.models.iter().position(|model| model == name);
+        place.and_then(|place| u16::try_from(place).ok()).unwrap_or(UNLISTED)
     }
 
     /// The temperature of request or conversation k, with two decimals.
@@ -144,6 +158,24 @@ mod tests {
         let streaming = suite.scenarios.iter().find(|s| s.name == "streaming").unwrap();
         let models: Vec<u16> = (0..5).map(|k| Plan::new(&suite, streaming).draw(k).model).collect();
         assert_eq!(models, [0, 1, 2, 3, 4], "each model in turn");
+    }
+
+    #[test]
+    fn the_model_of_a_mix_goes_before_that_of_the_scenario_and_one_that_is_named_is_asked_as_it_is() {
+        let mut suite = suite();
+        suite.scenarios[0].model = ModelChoice::Only("no-such-model".into());
+        suite.scenarios[0].mix[1].model = Some(ModelChoice::Each);
+        let plan = Plan::new(&suite, &suite.scenarios[0]);
+        for k in 0..100 {
+            let draw = plan.draw(k);
+            let each = usize::try_from(k % 5).unwrap();
+            let wanted = if draw.ask.stream {
+                (suite.models[each].as_str(), u16::try_from(each).unwrap())
+            } else {
+                ("no-such-model", UNLISTED)
+            };
+            assert_eq!((draw.ask.model, draw.model), wanted);
+        }
     }
 
     #[test]

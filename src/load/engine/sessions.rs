@@ -15,7 +15,7 @@ use crate::load::dice::{Dice, Lane};
 use crate::load::face::Ask;
 use crate::load::metrics::Failure;
 use crate::load::metrics::record::{ConversationRecord, SessionRecord, Spoken, micros};
-use crate::load::plan::{Draw, Plan};
+use crate::load::plan::{Draw, Plan, UNLISTED};
 use crate::load::scenario::file::Think;
 use crate::load::scenario::{History, Load, ModelChoice};
 
@@ -104,10 +104,10 @@ impl Worker {
         let it = &suite.scenarios[scenario];
         let plan = Plan::new(&suite, it);
         let index = lane.index(number, 0);
-        let (model, temperature) = (plan.model(index), plan.temperature(index));
+        let ((name, model), temperature) = (plan.model(index), plan.temperature(index));
         let mut record = ConversationRecord {
             id: conversation.id.clone(),
-            model: suite.models[usize::from(model)].clone(),
+            model: name.to_owned(),
             temperature,
             ..ConversationRecord::default()
         };
@@ -189,7 +189,7 @@ impl Worker {
                 ..Written::default()
             };
             let at = Place { scenario, index: lane.index(number, turn as u64), due: self.now(scenario) };
-            let (reading, came) = self.request(at, (None, place.unwrap_or(u16::MAX)), &written, None).await;
+            let (reading, came) = self.request(at, (None, place.unwrap_or(UNLISTED)), &written, None).await;
             match spoken(&mut record, reading.map(|r| (r.tokens.input, r.tokens.output)), came) {
                 Ok(()) => {}
                 Err(failure) => return (record, failure),

@@ -273,6 +273,8 @@ pub struct MixFile {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub prompt: Vec<Spanned<String>>,
+    /// Which model is asked, when not that of the scenario.
+    pub model: Option<ModelChoice>,
 }
 
 /// Which model is asked.

@@ -270,6 +270,8 @@ pub struct Mix {
     pub stream: bool,
     /// Classes of prompts by their places in the suite, at least one.
     pub classes: Vec<u16>,
+    /// Which model is asked, when not that of the scenario.
+    pub model: Option<ModelChoice>,
 }
 
 /// Tries again.

@@ -27,8 +27,11 @@ fn the_smoke_suite_passes_with_our_own_gateway_as_it_stands() {
     let folder = tempfile::tempdir().unwrap();
     let output = smoke(folder.path(), "").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
-    let counters = report(&folder.path().join("results")).scenarios[0].all().counters;
+    let record = report(&folder.path().join("results")).scenarios.remove(0);
+    let counters = record.all().counters;
     assert_eq!((counters.sent, counters.ok), (6, 6), "what was looked at on the way is no request of the scenario");
+    let of_model = record.views.iter().find(|v| v.tags.model.is_some()).unwrap();
+    assert_eq!(of_model.counters.sent, 3, "paths and a model that is unknown belong to no model that is listed");
 }
 
 #[test]

@@ -280,7 +280,8 @@ impl Resolver<'_> {
         {
             return fail("`temperature` goes from `min` to `max`, both between 0 and 2");
         }
-        if matches!(file.model, ModelChoice::Only(ref model) if model.is_empty()) {
+        let nameless = |choice: &ModelChoice| matches!(choice, ModelChoice::Only(model) if model.is_empty());
+        if nameless(&file.model) || file.mix.iter().any(|m| m.model.as_ref().is_some_and(nameless)) {
             return fail("the model has no name");
         }
         let prompts = &classes[..data.prompts];
@@ -327,7 +328,7 @@ impl Resolver<'_> {
         if chosen.is_empty() {
             return Err(FileError::whole(self.path, "a mix needs prompts: give [data.prompts]"));
         }
-        Ok(Mix { weight: file.weight, stream: file.stream, classes: chosen })
+        Ok(Mix { weight: file.weight, stream: file.stream, classes: chosen, model: file.model.clone() })
     }
 
     fn retry(&self, file: &RetryFile) -> Result<Retry, FileError> {
