@@ -42,6 +42,11 @@ impl Door {
         format!("http://{}", self.address)
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// Refuses connections from now on, and breaks those that there are.
     pub async fn shut(&self) {
         if let Some(open) = self.open.lock().await.take() {

@@ -156,11 +156,14 @@ pub(super) async fn unknown_model(bench: &Bench) -> Step<Found> {
     let served_at_all = chat(bench, "plain")?.stream(false).send().await?;
     served(&served_at_all)?;
     let mut names = bench.rig.settings.routing.refused.clone();
+    // What the profile names is the gateway's to refuse; any other name may be the provider's.
+    let mut script = "plain";
     if names.is_empty() {
         names.push("ccsmoke-no-such-model".to_owned());
+        script = "unknown-model";
     }
     for name in &names {
-        let asked = chat(bench, "unknown-model")?.stream(false).with("model", json!(name)).send().await?;
+        let asked = chat(bench, script)?.stream(false).with("model", json!(name)).send().await?;
         if !matches!(asked.status(), Some(400 | 404)) {
             return Err(Found::failed(format!("{name}: {}", asked.what_came())));
         }

@@ -130,7 +130,7 @@ pub struct Routing {
     pub local: Vec<String>,
     /// Names that go to another provider.
     pub routed: Vec<String>,
-    /// Names that are refused as unknown.
+    /// Names that the gateway refuses as unknown.
     pub refused: Vec<String>,
 }
 

@@ -8,6 +8,7 @@ use super::super::caller::Shown;
 use super::{LAG, LOOK};
 use crate::config::Fallback;
 use crate::door::Door;
+use crate::exchange::{Exchange, header};
 
 /// How the first provider fails: the script, and what that is called.
 const FAILURES: [(&str, &str); 4] =
@@ -23,9 +24,7 @@ pub(in crate::check) async fn fallback(bench: &Bench) -> Step<Found> {
         let post = bench.post("plain")?.before(script).stream(true).about(format!("{what} from the first"));
         let asked = post.deadline(bench.rig.slow_deadline).send().await?;
         answered(bench, fallback, &asked).await.map_err(named)?;
-        if asked.behind.as_ref().is_some_and(|behind| behind.len() < 2) {
-            return Err(named(Found::failed("one request only reached the providers")));
-        }
+        both_asked(&asked, bench.rig.entry.first.as_ref()).map_err(named)?;
     }
     let all = FAILURES.map(|(_, what)| what).join(", ");
     let Some(door) = &bench.rig.entry.first else {
@@ -34,6 +33,24 @@ pub(in crate::check) async fn fallback(bench: &Bench) -> Step<Found> {
     };
     refused(bench, fallback, door).await?;
     Ok(Found::passed(format!("a refused connection, {all}: another provider answers, once and whole")))
+}
+
+/// The first provider was asked, and another one after it. Which one it was shows where the first has an address of its own.
+fn both_asked(asked: &Asked, first: Option<&Door>) -> Step<()> {
+    let behind = asked.behind.as_deref().unwrap_or_default();
+    if behind.len() < 2 {
+        return Err(Found::failed("one request only reached the providers"));
+    }
+    let Some(first) = first else { return Ok(()) };
+    let port = format!(":{}", first.port());
+    let came_there = |far: &&Exchange| header(&far.request.headers, "host").is_some_and(|host| host.ends_with(&port));
+    match behind.iter().filter(came_there).count() {
+        0 => Err(Found::undecided(format!(
+            "nobody asked at `first_port`, 127.0.0.1{port}: the first provider is elsewhere"
+        ))),
+        all if all == behind.len() => Err(Found::failed("the first provider was asked again, and no other one")),
+        _ => Ok(()),
+    }
 }
 
 /// The first provider does not let anybody in.

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::odd::{
     CHAT, Mixing, Resentful, faulty, html, mended, odd, odd_whole, own_key, redirect, stubborn, waiting, without,
 };
-use super::rig::{Rigged, Start, alone, flawed, gateway, giving_up_after, translator};
+use super::rig::{Rigged, Start, alone, asking_again, flawed, gateway, giving_up_after, misled, translator};
 
 /// A check with what it says of a gateway that it has to fail, and that gateway.
 pub(super) type Case = (&'static str, &'static str, Start);
@@ -37,6 +37,7 @@ fn cases() -> Vec<Case> {
         ("audit", "holds a credential", flawed(Flaw::AuditSecret)),
         ("fallback", "500 from the first", alone()),
         ("fallback", "answered, not two", flawed(Flaw::WrongProvider)),
+        ("fallback", "asked again, and no other one", asking_again()),
         ("fallback", "the first refuses connections", giving_up_after(Failing::Refused)),
         ("fallback", "500 from the first", giving_up_after(Failing::ServerError)),
         ("fallback", "429 from the first", giving_up_after(Failing::RateLimit)),
@@ -306,4 +307,25 @@ async fn a_chat_completion_that_takes_too_long_is_no_pass() {
             row.message.contains("no answer within") && row.advice.as_ref().unwrap().contains("--slow-timeout");
         assert!(row.verdict == Verdict::Failed && timed_out, "{id}: {}", row.message);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_whose_first_provider_is_elsewhere_is_not_judged() {
+    let row = Rigged::start(misled()).await.one("fallback").await;
+    assert!(
+        row.verdict == Verdict::Undecided && row.message.contains("nobody asked at `first_port`"),
+        "{}",
+        row.message
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_have_to_be_refused_and_clients_that_start_slowly_are_as_the_profile_says() {
+    let mut rigged = Rigged::start(waiting(|_| Duration::from_millis(1200))).await;
+    assert_eq!(rigged.one("chat-first-chunk").await.verdict, Verdict::Failed);
+    rigged.settings.slow_start = Some(Duration::from_secs(20));
+    assert_eq!(rigged.one("chat-first-chunk").await.verdict, Verdict::Passed);
+    rigged.settings.routing.refused = vec!["gpt-5".to_owned()];
+    let row = rigged.one("chat-unknown-model").await;
+    assert!(row.verdict == Verdict::Failed && row.message.contains("gpt-5: status 200"), "{}", row.message);
 }

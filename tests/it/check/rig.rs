@@ -79,10 +79,22 @@ async fn started(config: Config, extras: Extras) -> Running {
     (Box::new(gateway), base_url)
 }
 
+/// The reference gateway, which asks its first provider again when it fails.
+pub(super) fn asking_again() -> Start {
+    reference(None, telling(None), Chain::Same)
+}
+
+/// The reference gateway, whose first provider is not where it is said to be.
+pub(super) fn misled() -> Start {
+    let start = gateway(None);
+    Box::new(move |Providers { second, .. }| start(Providers { first: second.clone(), second }))
+}
+
 /// Who is asked when the first provider fails.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Chain {
     None,
+    Same,
     Whole,
     UpTo(Failing),
 }
@@ -92,7 +104,11 @@ fn reference(alteration: Option<Arc<dyn Alteration>>, telling: Telling, chain: C
         Box::pin(async move {
             let upstream = Upstream::parse(&providers.first, None).unwrap();
             let second = Upstream::parse(&providers.second, None).unwrap();
-            let fallbacks = if chain == Chain::None { Vec::new() } else { vec![second] };
+            let fallbacks = match chain {
+                Chain::None => Vec::new(),
+                Chain::Same => vec![upstream.clone()],
+                Chain::Whole | Chain::UpTo(_) => vec![second],
+            };
             let gives_up_after = if let Chain::UpTo(failing) = chain { Some(failing) } else { None };
             let config = Config { port: 0, upstream, behind: Behind::Anthropic, alteration };
             let patience = Some(Duration::from_millis(700));
