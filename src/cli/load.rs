@@ -531,7 +531,8 @@ fn same(one: &str, other: &str) -> bool {
 fn tell(report: &LoadReport, out: &OutArgs, world: &World) -> Result<Exit, Failure> {
     let redactor = Redactor::new(world.variables()).map_err(Failure::nothing)?;
     let report = &report.redacted(&redactor);
-    let shown = terminal::render(report, world.colours());
+    // First what needs no disk: on a full one the figures are not lost.
+    to_stdout(&terminal::render(report, world.colours()))?;
     let part = if report.shard == Shard::WHOLE {
         String::new()
     } else {
@@ -556,7 +557,6 @@ fn tell(report: &LoadReport, out: &OutArgs, world: &World) -> Result<Exit, Failu
     if let Some(path) = &out.markdown {
         write_whole(path, markdown::render(report).as_bytes()).map_err(failed)?;
     }
-    to_stdout(&shown)?;
     to_stdout(&format!("report {}\n", crate::report::terminal::printable(&json.display().to_string())))?;
     if out.emit_log {
         to_stdout(&format!("{LOG_BEGIN}{}{LOG_END}\n", packed(report)?))?;

@@ -131,6 +131,22 @@ impl Worker {
 
     /// Works until the plan's jobs and the closed loads of these scenarios are done.
     pub(super) async fn work(self: Rc<Self>, mut jobs: UnboundedReceiver<Job>) {
+        let worker = Rc::clone(&self);
+        self.spawn(async move {
+            // Moments count from the group's beginning: what starts before would seem to take no time.
+            worker.pause(Duration::from_nanos(worker.common.epoch.saturating_sub(now()))).await;
+            worker.begin_closed();
+        });
+        while let Some(job) = jobs.recv().await {
+            let worker = Rc::clone(&self);
+            self.spawn(async move { worker.planned(job).await });
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Begins this worker's part of the closed loads.
+    fn begin_closed(self: &Rc<Self>) {
         let suite = Arc::clone(&self.common.suite);
         for (scenario, it) in suite.scenarios.iter().enumerate() {
             if self.recorders[scenario].is_none() {
@@ -138,17 +154,11 @@ impl Worker {
             }
             match &it.load {
                 Load::Open(_) => {}
-                Load::Users(curve) => super::closed::users(&self, scenario, curve),
-                Load::Sessions { .. } => super::sessions::sessions(&self, scenario),
+                Load::Users(curve) => super::closed::users(self, scenario, curve),
+                Load::Sessions { .. } => super::sessions::sessions(self, scenario),
                 Load::Once { times } => self.once(scenario, it, *times),
             }
         }
-        while let Some(job) = jobs.recv().await {
-            let worker = Rc::clone(&self);
-            self.spawn(async move { worker.planned(job).await });
-        }
-        self.tasks.close();
-        self.tasks.wait().await;
     }
 
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
