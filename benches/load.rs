@@ -127,7 +127,7 @@ fn main() {
         row("streams, 200/s, 20 pieces", 200.0, ran.report.scenarios[0].all().counters.pieces, &ran);
         let times = &ran.report.scenarios[0].all().times;
         for metric in [Metric::GwTtftAdded, Metric::GwChunkDelay, Metric::Ttft, Metric::SchedDelay] {
-            let at = |percent| times[&metric].percentile(percent).micros;
+            let at = |percent| times[metric].percentile(percent).micros;
             println!("  {:<32}p50 {} us, p99 {} us", metric.name(), at(50.0), at(99.0));
         }
     }

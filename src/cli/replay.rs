@@ -170,8 +170,7 @@ fn run(args: &ReplayArgs, world: &World) -> Result<Exit, Failure> {
         to_stdout(&terminal::individual(&report))?;
     }
     if let Some(folder) = &args.session_reports {
-        let redactor = Redactor::new(world.variables()).map_err(Failure::nothing)?;
-        sessions::write(folder, &report.redacted(&redactor)).map_err(Failure::usage)?;
+        sessions::write(folder, &report).map_err(Failure::usage)?;
     }
     Ok(exit)
 }

@@ -82,7 +82,7 @@ pub async fn settle(
             && let Some(took) = seen.checked_sub(*at)
         {
             // What was given up before we hung up, somebody between us and the source had given up.
-            all.times.entry(Metric::GwAbortSeen).or_default().record(took / 1000);
+            all.times.of(Metric::GwAbortSeen).record(took / 1000);
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::engine::shared::Stopped;
 use super::metrics::histogram::Histogram;
 use super::metrics::record::{Counters, ScenarioRecord, View};
+use super::metrics::times::Times;
 use super::metrics::{Failure, Metric, bootstrap};
 use super::threshold::{Aggregate, Bound, Count, Filter, Measure, Operator, Scope, Subject, Threshold, figure_of_time};
 use super::totals::Told;
@@ -280,7 +281,7 @@ fn invalid(records: &[ScenarioRecord], circumstances: &Circumstances) -> Vec<Str
         }
         #[expect(clippy::cast_precision_loss, reason = "microseconds of a run fit")]
         let (lag, median) = {
-            let median = record.all().times.get(&Metric::E2e).map_or(0, |e2e| e2e.percentile(50.0).micros);
+            let median = record.all().times.get(Metric::E2e).map_or(0, |e2e| e2e.percentile(50.0).micros);
             (record.lag.percentile(99.0).micros as f64, median as f64)
         };
         #[expect(clippy::cast_precision_loss, reason = "as above")]
@@ -452,7 +453,7 @@ fn times(records: &(impl Records + ?Sized), metric: Metric, service: bool, filte
     let mut all = Histogram::default();
     records.each(&mut |record| {
         let metric = if record.open && !service { metric.from_plan() } else { metric };
-        if let Some(times) = views(record, filter).and_then(|view| view.times.get(&metric)) {
+        if let Some(times) = views(record, filter).and_then(|view| view.times.get(metric)) {
             all.add(times);
         }
     });
@@ -477,7 +478,7 @@ fn figure(threshold: &Threshold, records: &(impl Records + ?Sized), known: Known
     let mut took: BTreeMap<String, u64> = BTreeMap::new();
     records.each(&mut |record| {
         let Some(view) = views(record, filter) else { return };
-        all.add(&View { times: BTreeMap::new(), ..view.clone_counts() });
+        all.add(&View { times: Times::default(), ..view.clone_counts() });
         planned += if record.open { record.planned } else { record.all().counters.sent };
         dropped += record.dropped;
         again = again.or(record.behind.map(|_| 0)).map(|n| n + record.behind.map_or(0, |behind| behind.again()));
@@ -549,7 +550,7 @@ impl View {
             tags: self.tags.clone(),
             counters: self.counters,
             failures: self.failures.clone(),
-            times: BTreeMap::new(),
+            times: Times::default(),
         }
     }
 }

@@ -81,7 +81,10 @@ pub async fn run(
                 if let Some(limit) = limit.filter(|limit| elapsed >= *limit) {
                     shared.stop(out_of_time(limit));
                 }
-                seen(glance(&suite, &shared, elapsed));
+                let glance = glance(&suite, &shared, elapsed);
+                if !shared.is_over() {
+                    seen(glance);
+                }
             }
         }
     }
@@ -107,7 +110,7 @@ fn glance(suite: &Suite, shared: &Shared, elapsed: Duration) -> Glance {
         glance.planned += if record.open { record.planned } else { all.counters.sent };
         for (metric, into) in [(Metric::E2e, &mut glance.e2e), (Metric::Ttft, &mut glance.ttft)] {
             let metric = if record.open { metric.from_plan() } else { metric };
-            all.times.get(&metric).into_iter().for_each(|times| into.add(times));
+            all.times.get(metric).into_iter().for_each(|times| into.add(times));
         }
     });
     // Each is a walk over the records; the counts of rates and shares mean something at the end only.

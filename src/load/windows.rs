@@ -165,7 +165,7 @@ mod tests {
             let record = record(&requests);
             let longest = of(&read("e2e", &format!("max < 1s, window={seconds}s")), &record);
             let longest = longest.iter().map(|(_, value, _)| *value).fold(0.0, f64::max);
-            let whole = record.all().times.get(&Metric::E2eFromPlan).map_or(0, Histogram::max);
+            let whole = record.all().times.get(Metric::E2eFromPlan).map_or(0, Histogram::max);
             // Both are the highest time that the layout does not tell from it.
             #[expect(clippy::cast_precision_loss, reason = "small numbers of tests")]
             let whole = whole as f64;

@@ -9,7 +9,7 @@ use super::super::load_dashboard::Dashboard;
 use super::super::{Exit, Failure, to_stderr};
 use super::aim::{AimArgs, Opened, take_aim};
 use super::around::{Around, AroundArgs};
-use super::tell::{OutArgs, tell};
+use super::tell::{OutArgs, masked, tell};
 use crate::load;
 use crate::load::engine::shared::{Shared, Stopped};
 use crate::load::engine::{Drive, room};
@@ -73,7 +73,7 @@ impl RunArgs {
     }
 }
 
-/// Runs one suite, and gives its report.
+/// Runs one suite, and gives its report as it was told.
 pub(in crate::cli) fn run_suite(
     mut suite: Suite,
     aim: &AimArgs,
@@ -110,7 +110,8 @@ pub(in crate::cli) fn run_suite(
         }
         Ok::<_, Failure>((report?, credential))
     })?;
-    let exit = tell(&report, &args.out, &reports, credential.as_ref(), world)?;
+    let report = masked(report, credential.as_ref(), world)?;
+    let exit = tell(&report, &args.out, &reports, world)?;
     // The report stands all the same.
     trouble.map_or(Ok((exit, report)), Err)
 }

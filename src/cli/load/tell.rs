@@ -94,18 +94,15 @@ pub(super) struct MergeArgs {
     out: OutArgs,
 }
 
-/// Writes and shows a report, and says with which code to exit. A credential that was made for the target is masked like those of the
-/// environment.
-pub(super) fn tell(
-    report: &LoadReport,
-    out: &OutArgs,
-    reports: &ReportsFile,
-    credential: Option<&Secret>,
-    world: &World,
-) -> Result<Exit, Failure> {
+/// A report that may be told. A credential that was made for the target is masked like those of the environment.
+pub(super) fn masked(report: LoadReport, credential: Option<&Secret>, world: &World) -> Result<LoadReport, Failure> {
     let own = credential.map(|secret| ("TARGET_TOKEN", secret.expose()));
     let redactor = Redactor::new(own.into_iter().chain(world.variables())).map_err(Failure::nothing)?;
-    let report = &report.redacted(&redactor);
+    Ok(report.redacted(&redactor))
+}
+
+/// Writes and shows a masked report, and says with which code to exit.
+pub(super) fn tell(report: &LoadReport, out: &OutArgs, reports: &ReportsFile, world: &World) -> Result<Exit, Failure> {
     // First what needs no disk: on a full one the figures are not lost.
     to_stdout(&terminal::render(report, world.colours()))?;
     let part = if report.shard == Shard::WHOLE {
@@ -210,5 +207,5 @@ fn merged(args: &MergeArgs, world: &World) -> Result<Exit, Failure> {
     }
     let baseline = args.out.baseline()?;
     let whole = merge::merge(shards, baseline.as_ref().map(|b| b.scenarios.as_slice())).map_err(Failure::usage)?;
-    tell(&whole, &args.out, &ReportsFile::default(), None, world)
+    tell(&masked(whole, None, world)?, &args.out, &ReportsFile::default(), world)
 }

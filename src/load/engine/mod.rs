@@ -25,9 +25,9 @@ use tokio::task::LocalSet;
 use super::face::stamp::now;
 use super::metrics::record::{ScenarioRecord, Tags};
 use super::metrics::recorder::{Recorder, Sorting};
-use super::plan::Shard;
+use super::plan::{Plan, Shard};
 use super::records::Sink;
-use super::scenario::{Order, Suite};
+use super::scenario::{Load, Order, Suite};
 use super::threshold::Threshold;
 use crate::tap::Upstream;
 use shared::{Shared, Stopped};
@@ -118,18 +118,23 @@ pub fn drive(suite: &Arc<Suite>, drive: &Drive, room: u64, shared: &Arc<Shared>)
         wait_until(at, shared);
     }
     let (began, cpu) = (now(), cpu_time());
-    let mut records: BTreeMap<usize, ScenarioRecord> = BTreeMap::new();
+    let mut recorded: BTreeMap<usize, Recorders> = BTreeMap::new();
     for group in groups {
         if shared.why().is_some() {
-            // What was never begun is in the report, with nothing sent.
-            records.extend(group.into_iter().map(|s| (s, fresh(suite, s).record)));
-            continue;
+            break;
         }
-        records.extend(drive_group(suite, &group, drive, room, shared)?);
+        recorded.extend(drive_group(suite, &group, drive, room, shared)?);
     }
-    let wall = Duration::from_nanos(now() - began);
-    Ok(Driven { records: records.into_values().collect(), cpu: cpu_time().saturating_sub(cpu), wall })
+    let (wall, cpu) = (Duration::from_nanos(now() - began), cpu_time().saturating_sub(cpu));
+    shared.take_down();
+    let records = (0..suite.scenarios.len()).map(|scenario| {
+        recorded.remove(&scenario).and_then(together).unwrap_or_else(|| never_begun(suite, scenario, drive.shard))
+    });
+    Ok(Driven { records: records.collect(), cpu, wall })
 }
+
+/// The recorders of a scenario, one for each worker.
+type Recorders = Vec<Arc<Mutex<Recorder>>>;
 
 /// Processor time of this program so far.
 fn cpu_time() -> Duration {
@@ -183,7 +188,7 @@ fn drive_group(
     drive: &Drive,
     room: u64,
     shared: &Arc<Shared>,
-) -> io::Result<BTreeMap<usize, ScenarioRecord>> {
+) -> io::Result<Vec<(usize, Recorders)>> {
     let workers = drive.workers.max(1);
     let common = Common {
         suite: Arc::clone(suite),
@@ -222,18 +227,35 @@ fn drive_group(
     for thread in threads {
         thread.join().map_err(|_| io::Error::other("a thread of the load engine broke down"))??;
     }
-    let mut records = BTreeMap::new();
-    for &scenario in group {
-        let mut record = fresh(suite, scenario).record;
-        for recorder in all.iter().filter_map(|of_worker| of_worker[scenario].as_ref()) {
-            record.add(&recorder.lock().unwrap_or_else(PoisonError::into_inner).record);
+    let of_scenario = |scenario: usize| all.iter().filter_map(|of_worker| of_worker[scenario].clone()).collect();
+    Ok(group.iter().map(|&scenario| (scenario, of_scenario(scenario))).collect())
+}
+
+/// The record of a scenario whose time did not come: what was planned was dropped.
+fn never_begun(suite: &Suite, scenario: usize, shard: Shard) -> ScenarioRecord {
+    let it = &suite.scenarios[scenario];
+    let mut record = fresh(suite, scenario).record;
+    if let Load::Open(process) = &it.load {
+        for (_, due) in process.arrivals(Plan::new(suite, it).dice()).filter(|(k, _)| shard.has(*k)) {
+            record.plan(due);
+            record.dropped += 1;
         }
-        if !record.open {
-            record.planned = record.all().counters.sent + record.dropped;
-        }
-        records.insert(scenario, record);
     }
-    Ok(records)
+    record
+}
+
+/// What the workers recorded of a scenario, as one. Histograms are large: nothing is copied that nobody looks at.
+fn together(recorders: Recorders) -> Option<ScenarioRecord> {
+    let mut records = recorders.into_iter().map(|recorder| match Arc::try_unwrap(recorder) {
+        Ok(own) => own.into_inner().unwrap_or_else(PoisonError::into_inner).record,
+        Err(shared) => shared.lock().unwrap_or_else(PoisonError::into_inner).record.clone(),
+    });
+    let mut record = records.next()?;
+    records.for_each(|other| record.add(&other));
+    if !record.open {
+        record.planned = record.all().counters.sent + record.dropped;
+    }
+    Some(record)
 }
 
 /// Waits for a moment of the host's monotonic clock; false when the run was stopped before.

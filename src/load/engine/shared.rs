@@ -1,6 +1,6 @@
 //! What the threads of a run share: when to stop and why, what has been used up, how much is going on.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,7 @@ pub struct Shared {
     /// Of these, those that asked for streams.
     pub streams: AtomicU32,
     board: Mutex<Vec<Arc<Mutex<Recorder>>>>,
+    over: AtomicBool,
     hung_up: Mutex<Vec<(Mark, u64)>>,
 }
 
@@ -52,8 +53,11 @@ impl Shared {
         Self { limits, ..Self::default() }
     }
 
-    /// Ends the run; the first reason counts.
+    /// Ends the run; the first reason counts. What is over is not ended.
     pub fn stop(&self, why: Stopped) {
+        if self.is_over() {
+            return;
+        }
         self.why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
         self.stop.cancel();
     }
@@ -113,6 +117,17 @@ impl Shared {
     /// Puts up a recorder, so that it can be looked at while it records.
     pub(super) fn put_up(&self, recorder: &Arc<Mutex<Recorder>>) {
         self.board.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(recorder));
+    }
+
+    /// The run is over: there is nothing to look at any more.
+    pub(super) fn take_down(&self) {
+        self.over.store(true, Ordering::Release);
+        self.board.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Whether the run is over, and what [`Shared::look`] shows is not what was recorded.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
     }
 
     /// Looks at every record of the run so far. Each is locked for as long as it is looked at: be quick.

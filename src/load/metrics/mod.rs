@@ -5,6 +5,7 @@ pub mod bootstrap;
 pub mod histogram;
 pub mod record;
 pub mod recorder;
+pub mod times;
 
 use serde::{Deserialize, Serialize};
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::histogram::{Histogram, Sparse};
-use super::{Failure, Flaw, Metric};
+use super::times::Times;
+use super::{Failure, Flaw};
 
 /// How many examples are kept of each kind of failure: those first in the plan.
 const EXAMPLES: usize = 100;
@@ -94,7 +95,7 @@ pub struct View {
     /// Their counts.
     pub counters: Counters,
     /// Their times.
-    pub times: BTreeMap<Metric, Histogram>,
+    pub times: Times,
     /// Their failures by kind.
     pub failures: BTreeMap<Failure, u64>,
 }
@@ -324,9 +325,7 @@ impl View {
     /// Takes all of another view of the same tags.
     pub fn add(&mut self, other: &Self) {
         self.counters.add(&other.counters);
-        for (metric, histogram) in &other.times {
-            self.times.entry(*metric).or_default().add(histogram);
-        }
+        self.times.add(&other.times);
         for (failure, count) in &other.failures {
             *self.failures.entry(*failure).or_default() += count;
         }

@@ -120,11 +120,11 @@ impl Recorder {
                 *view.failures.entry(*failure).or_default() += 1;
             }
             for (metric, nanos) in &times {
-                view.times.entry(*metric).or_default().record(nanos / 1000);
+                view.times.of(*metric).record(nanos / 1000);
             }
             for (metric, micros) in [(Metric::Itl, &sample.gaps), (Metric::GwChunkDelay, &sample.delays)] {
                 if !micros.is_empty() {
-                    let histogram = view.times.entry(metric).or_default();
+                    let histogram = view.times.of(metric);
                     for gap in micros {
                         histogram.record(u64::from(*gap));
                     }
@@ -279,9 +279,9 @@ mod tests {
             ..Sample::default()
         };
         recorder.take(&failed(Failure::Server));
-        assert!(!recorder.record.all().times.contains_key(&Metric::E2e));
+        assert!(!recorder.record.all().times.get(Metric::E2e).is_some());
         recorder.take(&failed(Failure::Timeout));
-        assert_eq!(recorder.record.all().times[&Metric::E2e].count(), 1);
+        assert_eq!(recorder.record.all().times[Metric::E2e].count(), 1);
         assert_eq!(recorder.record.all().counters.failed, 2);
     }
 
@@ -292,7 +292,7 @@ mod tests {
         recorder.take(&late);
         let all = recorder.record.all();
         assert_eq!((all.counters.ok, all.counters.good, all.counters.late), (1, 0, 1));
-        assert!(all.times[&Metric::E2eFromPlan].max() > 1_000_000 && all.times[&Metric::E2e].max() < 210_000);
+        assert!(all.times[Metric::E2eFromPlan].max() > 1_000_000 && all.times[Metric::E2e].max() < 210_000);
     }
 
     #[test]

@@ -95,12 +95,12 @@ fn scenario<'r>(report: &'r LoadReport, record: &'r ScenarioRecord, load: &'r st
     let judged = if record.open { Metric::E2eFromPlan } else { Metric::E2e };
     let mut rows: Vec<Row> = Vec::new();
     for (metric, name, definition) in DEFINITIONS {
-        if let Some(times) = all.times.get(&metric) {
+        if let Some(times) = all.times.get(metric) {
             rows.push(Row { name: name.to_owned(), definition, cells: cells(times).to_vec() });
         }
     }
     for view in record.views.iter().skip(1) {
-        if let Some(times) = view.times.get(&judged) {
+        if let Some(times) = view.times.get(judged) {
             let name = format!("{}: {}", judged.name(), tags(&view.tags));
             rows.push(Row { name, definition: "", cells: cells(times).to_vec() });
         }

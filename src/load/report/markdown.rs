@@ -28,7 +28,7 @@ pub fn render(report: &LoadReport) -> String {
         for view in record.views.iter().filter(|v| v.counters.sent > 0) {
             let of = |metric: Metric, percent: f64| {
                 let metric = if record.open { metric.from_plan() } else { metric };
-                view.times.get(&metric).map_or_else(|| "–".to_owned(), |times| percentile(times, percent))
+                view.times.get(metric).map_or_else(|| "–".to_owned(), |times| percentile(times, percent))
             };
             let figures = report.figures.iter().find(|f| f.scenario == record.name && f.tags == view.tags);
             let _ = writeln!(

@@ -200,20 +200,19 @@ impl LoadReport {
 
     /// The same with every text that came from outside masked. Histograms are no texts.
     #[must_use]
-    pub fn redacted(&self, redactor: &Redactor) -> Self {
-        let mut masked = self.clone();
+    pub fn redacted(mut self, redactor: &Redactor) -> Self {
         let mask = |text: &mut String| {
             if let Cow::Owned(hidden) = redactor.text(text) {
                 *text = hidden;
             }
         };
-        mask(&mut masked.target);
-        mask(&mut masked.run_id);
-        masked.judgement.reasons.iter_mut().for_each(mask);
-        for record in &mut masked.scenarios {
+        mask(&mut self.target);
+        mask(&mut self.run_id);
+        self.judgement.reasons.iter_mut().for_each(mask);
+        for record in &mut self.scenarios {
             record.examples.values_mut().flat_map(|examples| examples.0.values_mut()).for_each(mask);
         }
-        masked
+        self
     }
 
     /// Reads a report.
@@ -260,7 +259,7 @@ pub(super) fn figures(records: &[ScenarioRecord]) -> Vec<Figures> {
         let seconds = (record.took_us as f64 / 1e6).max(1e-6);
         for view in record.views.iter().filter(|view| view.counters.sent > 0) {
             let Counters { pieces, reads, .. } = view.counters;
-            let tpot = view.times.get(&Metric::Tpot).map(|times| times.percentile(50.0).micros);
+            let tpot = view.times.get(Metric::Tpot).map(|times| times.percentile(50.0).micros);
             let planned = if view.tags == Tags::default() { record.planned } else { view.counters.sent };
             all.push(Figures {
                 scenario: record.name.clone(),
@@ -271,7 +270,7 @@ pub(super) fn figures(records: &[ScenarioRecord]) -> Vec<Figures> {
                 user_tps: tpot.filter(|micros| *micros > 0).map(|micros| 1e6 / micros as f64),
                 pieces_per_read: (reads > 0).then(|| pieces as f64 / reads as f64),
                 goodput_share: view.counters.good as f64 / planned.max(1) as f64,
-                times: view.times.iter().map(|(metric, times)| (*metric, Times::from(times))).collect(),
+                times: view.times.iter().map(|(metric, times)| (metric, Times::from(times))).collect(),
             });
         }
     }

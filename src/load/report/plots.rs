@@ -45,13 +45,13 @@ pub(super) fn plots(record: &ScenarioRecord) -> Vec<Plot> {
         )
     };
     let failures = |area: &Area<'_>| over_time(record, area, &[("failed", |t| t.failed, FAILED)]);
-    let gaps = |area: &Area<'_>| all.times.get(&Metric::Itl).map_or(Err("nothing".into()), |gaps| shares(gaps, area));
+    let gaps = |area: &Area<'_>| all.times.get(Metric::Itl).map_or(Err("nothing".into()), |gaps| shares(gaps, area));
     [
         draw("Requests a second: planned, sent, answered right", all.counters.sent > 0, &rates),
         draw("Failures a second", all.counters.failed > 0, &failures),
         draw("Latency over time", !record.slices.is_empty(), &|area| heat_map(record, area)),
         draw("Percentiles", !curves.is_empty(), &|area| percentiles(&curves, area)),
-        draw("Gaps between pieces", all.times.contains_key(&Metric::Itl), &gaps),
+        draw("Gaps between pieces", all.times.get(Metric::Itl).is_some(), &gaps),
     ]
     .into_iter()
     .flatten()
@@ -169,7 +169,7 @@ fn percentile_curves(record: &ScenarioRecord) -> Vec<(&'static str, &Histogram, 
     let wanted =
         [(Metric::E2eFromPlan, LINE), (Metric::E2e, PASSED), (Metric::TtftFromPlan, OTHER), (Metric::Ttft, SKIPPED)];
     let times = &record.all().times;
-    wanted.into_iter().filter_map(|(metric, colour)| Some((metric.name(), times.get(&metric)?, colour))).collect()
+    wanted.into_iter().filter_map(|(metric, colour)| Some((metric.name(), times.get(metric)?, colour))).collect()
 }
 
 fn percentiles(curves: &[(&'static str, &Histogram, RGBColor)], area: &Area<'_>) -> Drawn {

@@ -97,13 +97,13 @@ fn scenario(out: &mut String, report: &LoadReport, record: &ScenarioRecord, load
         let _ = writeln!(out, "  {:<16}{}", "", HEADINGS.map(|h| format!("{h:>12}")).concat());
     }
     for metric in SHOWN {
-        if let Some(times) = all.times.get(&metric) {
+        if let Some(times) = all.times.get(metric) {
             let _ = writeln!(out, "  {:<16}{}", metric.name(), row(times));
         }
     }
     let judged = if record.open { Metric::E2eFromPlan } else { Metric::E2e };
     for view in record.views.iter().skip(1) {
-        if let Some(times) = view.times.get(&judged).filter(|t| t.count() > 0 && t.count() < counters.sent) {
+        if let Some(times) = view.times.get(judged).filter(|t| t.count() > 0 && t.count() < counters.sent) {
             let _ = writeln!(out, "  {:<16}{}", printable(&tags(&view.tags)), row(times));
         }
     }
