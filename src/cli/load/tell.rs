@@ -106,7 +106,8 @@ pub(super) fn tell(
     let own = credential.map(|secret| ("TARGET_TOKEN", secret.expose()));
     let redactor = Redactor::new(own.into_iter().chain(world.variables())).map_err(Failure::nothing)?;
     let report = &report.redacted(&redactor);
-    let shown = terminal::render(report, world.colours());
+    // First what needs no disk: on a full one the figures are not lost.
+    to_stdout(&terminal::render(report, world.colours()))?;
     let part = if report.shard == Shard::WHOLE {
         String::new()
     } else {
@@ -138,7 +139,6 @@ pub(super) fn tell(
     if let Some(path) = out.markdown.as_ref().or(reports.markdown.as_ref()) {
         write_whole(path, markdown::render(report).as_bytes()).map_err(failed)?;
     }
-    to_stdout(&shown)?;
     to_stdout(&format!("report {}\n", crate::report::terminal::printable(&json.display().to_string())))?;
     if out.emit_log {
         to_stdout(&format!("{LOG_BEGIN}{}{LOG_END}\n", packed(report)?))?;

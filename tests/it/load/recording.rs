@@ -124,6 +124,7 @@ fn a_full_disk_ends_the_run_with_a_report_and_nothing_half_written() {
     let output = limited.output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", shown(&output));
     assert!(shown(&output).contains("File too large"), "{}", shown(&output));
+    assert!(shown(&output).contains("e2e_from_plan"), "the figures are shown all the same: {}", shown(&output));
     assert!(!path.exists());
     let left: Vec<_> = std::fs::read_dir(suite.folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".tmp")), "{left:?}");

@@ -78,6 +78,11 @@ fn each_session_has_a_file_of_its_own_where_that_is_asked() {
         assert!(session["began"].as_str() < session["ended"].as_str(), "{session}");
         assert!((at("tokens") - at("tokens_in") - at("tokens_out")).abs() < 1e-9);
     }
+    // An answer of the source takes 2 ms, that to the very first message too.
+    for conversation in each.iter().flat_map(|session| session["conversations"].as_array().unwrap()) {
+        let latencies = conversation["latencies_ms"].as_array().unwrap();
+        assert!(latencies.iter().all(|latency| latency.as_f64() >= Some(2.0)), "{conversation}");
+    }
     let conversation = &each[0]["conversations"][0];
     let latencies = conversation["latencies_ms"].as_array().unwrap();
     assert_eq!(latencies.len() as u64, conversation["messages"].as_u64().unwrap());
