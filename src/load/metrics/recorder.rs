@@ -279,7 +279,7 @@ mod tests {
             ..Sample::default()
         };
         recorder.take(&failed(Failure::Server));
-        assert!(!recorder.record.all().times.get(Metric::E2e).is_some());
+        assert!(recorder.record.all().times.get(Metric::E2e).is_none());
         recorder.take(&failed(Failure::Timeout));
         assert_eq!(recorder.record.all().times[Metric::E2e].count(), 1);
         assert_eq!(recorder.record.all().counters.failed, 2);

@@ -19,7 +19,7 @@ fn responses_are_asked_for_and_checked_whole_and_streamed() {
     let report = super::report(&suite.results());
     let all = report.scenarios[0].all();
     assert_eq!((all.counters.ok, all.counters.tokens_out), (20, 160));
-    assert!(all.times[&Metric::GwChunkDelay].count() > 0, "pieces are stamped");
+    assert!(all.times[Metric::GwChunkDelay].count() > 0, "pieces are stamped");
     let cut = Source::with(Fault::Cut, 1);
     let suite = Suite::arrivals(40, "500ms", "");
     let output = suite.command(&cut.url()).args(["--api", "openai-responses"]).output().unwrap();
@@ -54,8 +54,8 @@ fn a_scenario_begins_after_its_start_and_counts_from_there() {
     for record in &report.scenarios {
         assert!(record.all().counters.ok > 0, "{printed}");
         // Times count from the scenario's own start, or every request would be 700 ms late.
-        let from_plan = record.all().times[&Metric::E2eFromPlan].max();
-        let service = record.all().times[&Metric::E2e].max();
+        let from_plan = record.all().times[Metric::E2eFromPlan].max();
+        let service = record.all().times[Metric::E2e].max();
         assert!(from_plan < service + 600_000, "{}: {from_plan} {service}", record.name);
     }
     assert_eq!(report.scenarios[1].planned, 10);
@@ -107,7 +107,7 @@ fn raw_bodies_are_posted_as_they_are_with_the_credential_in_the_header_that_is_n
     suite.change("texts = [\"Hello?\"]", "texts = ['{\"a\": 1}']");
     let (exit, report, printed) = suite.run(&url);
     assert_eq!((exit, report.scenarios[0].all().counters.ok), (0, 4), "{printed}");
-    assert_eq!(report.scenarios[0].all().times[&Metric::Connect].count(), 4, "each has a connection of its own");
+    assert_eq!(report.scenarios[0].all().times[Metric::Connect].count(), 4, "each has a connection of its own");
     let seen = served.join().unwrap();
     assert!(
         seen.iter()

@@ -54,7 +54,7 @@ fn how_long_a_gateway_keeps_from_the_provider_that_the_client_left_is_measured()
     for (url, least) in [(source.url(), 0), (gateway, 400_000)] {
         let _ = std::fs::remove_dir_all(suite.results());
         let (exit, report, printed) = run(&suite, &url, &["--source", &source.url()]);
-        let times = &report.scenarios[0].all().times[&Metric::GwAbortSeen];
+        let times = &report.scenarios[0].all().times[Metric::GwAbortSeen];
         assert_eq!(times.count(), 4, "{printed}");
         assert!((least..least + 3_000_000).contains(&times.min()), "{printed}");
         assert!(least == 0 || exit == 10, "{printed}");

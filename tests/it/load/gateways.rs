@@ -31,7 +31,7 @@ fn a_gateway_is_started_for_the_run_and_what_it_added_is_known() {
     let report = report(&suite.results());
     let all = report.scenarios[0].all();
     assert_eq!((all.counters.ok, all.counters.tokens_out), (40, 160), "{printed}");
-    assert!(all.times[&Metric::GwTtftAdded].count() > 0, "{printed}");
+    assert!(all.times[Metric::GwTtftAdded].count() > 0, "{printed}");
     assert!(printed.contains("own (with a source of answers behind it)"), "{printed}");
     let models: Vec<&str> = report.scenarios[0].views.iter().filter_map(|v| v.tags.model.as_deref()).collect();
     assert_eq!(models, ["claude-a", "claude-b"], "those of the profile are asked");

@@ -16,7 +16,7 @@ fn a_stall_is_seen_by_every_request_that_was_due_in_it() {
         "scenario = [{ name = \"s\", load = { arrivals = { rate = \"100/s\", for = \"4s\" } }, mix = [{ stream = false }] }]\n",
     );
     let (_, report, printed) = suite.run(&source.url());
-    let times = &report.scenarios[0].all().times[&Metric::E2eFromPlan];
+    let times = &report.scenarios[0].all().times[Metric::E2eFromPlan];
     let p99 = times.percentile(98.0).micros;
     assert!((1_700_000..3_500_000).contains(&p99), "{printed}");
     assert!(times.percentile(25.0).micros < 1_000_000, "{printed}");
@@ -31,12 +31,12 @@ fn the_time_to_the_first_piece_is_that_of_the_source_and_what_lies_between_is_to
     );
     let (_, report, printed) = suite.run(&source.url());
     let times = &report.scenarios[0].all().times;
-    let ttft = times[&Metric::Ttft].percentile(50.0).micros;
+    let ttft = times[Metric::Ttft].percentile(50.0).micros;
     assert!((60_000..400_000).contains(&ttft), "{printed}");
     // The client sees what the source did and what lay between, which is a loopback here.
-    let added = times[&Metric::GwTtftAdded].percentile(50.0).micros;
+    let added = times[Metric::GwTtftAdded].percentile(50.0).micros;
     assert!(added < 100_000 && added < ttft, "{printed}");
-    assert_eq!(times[&Metric::Itl].count(), 7 * 40, "{printed}");
+    assert_eq!(times[Metric::Itl].count(), 7 * 40, "{printed}");
 }
 
 #[test]
@@ -63,8 +63,8 @@ fn a_limit_of_requests_in_flight_makes_them_wait_and_the_wait_counts() {
     let report = super::report(&suite.results());
     let times = &report.scenarios[0].all().times;
     // Twenty requests one after another take two seconds; each took its 100 ms, and the last waited for all others.
-    assert!(times[&Metric::E2e].percentile(50.0).micros < times[&Metric::E2eFromPlan].percentile(50.0).micros);
-    assert!(times[&Metric::E2eFromPlan].max() > 1_200_000, "{}", super::shown(&output));
+    assert!(times[Metric::E2e].percentile(50.0).micros < times[Metric::E2eFromPlan].percentile(50.0).micros);
+    assert!(times[Metric::E2eFromPlan].max() > 1_200_000, "{}", super::shown(&output));
     assert_eq!((report.scenarios[0].dropped, report.scenarios[0].all().counters.ok), (0, 20));
 }
 
