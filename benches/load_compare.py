@@ -78,26 +78,35 @@ def millis(micros):
     return f"{micros / 1000:.2f} ms"
 
 
+def oha(folder, url, body, remark, *more, times="latencyPercentiles"):
+    if not shutil.which("oha"):
+        return
+    command = ["oha", "-m", "POST", "-d", body, "-T", "application/json", "--output-format", "json", "--no-tui", "-c", "64", *more]
+    out, took, cpu = timed([*command, f"{url}/v1/chat/completions"], folder)
+    said = json.loads(out)
+    requests, at = sum(said["statusCodeDistribution"].values()), said[times]
+    row("oha", requests, took, cpu, millis(at["p50"] * 1e6), millis(at["p99"] * 1e6), remark)
+
+
+def wrk(folder, url, connections, seconds, remark):
+    if not shutil.which("wrk"):
+        return
+    script = f'wrk.method = "POST"\nwrk.body = {json.dumps(BODY)}\nwrk.headers["Content-Type"] = "application/json"\n'
+    (folder / "post.lua").write_text(script)
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", "post.lua", f"{url}/v1/chat/completions"]
+    out, took, cpu = timed(command, folder)
+    requests, at = int(re.search(r"(\d+) requests in", out).group(1)), dict(re.findall(r"(50|99)%\s+(\S+)", out))
+    row("wrk", requests, took, cpu, at.get("50", "–"), at.get("99", "–"), remark)
+
+
 def closed(folder, seconds):
     heading("closed loop, 64 connections, answers not streamed")
     with Server("--first", "0ms", "--pieces", "4") as url:
         figures, took, cpu, verdict = ccsmoke(folder, url, f'users = {{ users = 64, for = "{seconds}s" }}', "false")
         e2e = figures["times"]["e2e"]
         row("ccsmoke", figures["counters"]["ok"], seconds, cpu, millis(e2e["p50"]), millis(e2e["p99"]), verdict)
-        target = f"{url}/v1/chat/completions"
-        if shutil.which("oha"):
-            command = ["oha", "-z", f"{seconds}s", "-c", "64", "-m", "POST", "-d", BODY, "-T", "application/json", "--output-format", "json", target]
-            out, took, cpu = timed(command, folder)
-            said = json.loads(out)
-            latency = said["latencyPercentiles"]
-            requests = sum(said["statusCodeDistribution"].values())
-            row("oha", requests, took, cpu, millis(latency["p50"] * 1e6), millis(latency["p99"] * 1e6), "reads no answer")
-        if shutil.which("wrk"):
-            (folder / "post.lua").write_text(f'wrk.method = "POST"\nwrk.body = {json.dumps(BODY)}\nwrk.headers["Content-Type"] = "application/json"\n')
-            out, took, cpu = timed(["wrk", "-t1", "-c64", f"-d{seconds}s", "--latency", "-s", "post.lua", target], folder)
-            requests = int(re.search(r"(\d+) requests in", out).group(1))
-            at = {k: v for k, v in re.findall(r"(50|99)%\s+(\S+)", out)}
-            row("wrk", requests, took, cpu, at.get("50", "–"), at.get("99", "–"), "reads no answer")
+        oha(folder, url, BODY, "reads no answer", "-z", f"{seconds}s")
+        wrk(folder, url, 64, seconds, "reads no answer")
         if shutil.which("locust"):
             (folder / "locustfile.py").write_text(
                 "from locust import FastHttpUser, task, constant\n"
@@ -128,16 +137,27 @@ def streams(folder, seconds):
         ttft, added = figures["times"]["ttft"], figures["times"]["gw_ttft_added"]
         remark = f"{verdict}; over the server's own stamps: p50 {added['p50']} us, p99 {added['p99']} us"
         row("ccsmoke", figures["counters"]["ok"], seconds, cpu, millis(ttft["p50"]), millis(ttft["p99"]), remark)
+        body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hello?"}], "stream": True})
+        remark = "first byte of the answer, whatever it is; reads no answer"
+        oha(folder, url, body, remark, "-q", "200", "-z", f"{seconds}s", times="firstBytePercentiles")
 
 
 def stall(folder):
-    heading("open loop, 200/s for 20 s, with one stall of 2 s (whole time; the true p99 is 1.9 s)")
-    with Server("--first", "1ms", "--fault", "stall", "--stall-at", "8s", "--stall-for", "2s") as url:
+    heading("200/s for 20 s, with one stall of 2 s (whole time; the true p99 is 1.9 s)")
+
+    def server():
+        # The stall is planned from the server's start, so everyone has a server of their own.
+        return Server("--first", "1ms", "--fault", "stall", "--stall-at", "8s", "--stall-for", "2s")
+
+    with server() as url:
         figures, took, cpu, verdict = ccsmoke(folder, url, 'arrivals = { rate = "200/s", for = "20s" }', "false")
         e2e = figures["times"]["e2e_from_plan"]
         row("ccsmoke", figures["counters"]["ok"], 20, cpu, millis(e2e["p50"]), millis(e2e["p99"]), verdict)
-        if shutil.which("oha"):
-            print("oha          see `oha -q 200 -z 20s` with and without --latency-correction")
+    for remark, more in [("as it comes", []), ("told to correct", ["--latency-correction"])]:
+        with server() as url:
+            oha(folder, url, BODY, remark, "-q", "200", "-z", "20s", *more)
+    with server() as url:
+        wrk(folder, url, 4, 20, "a closed loop of 4 connections")
 
 
 def main():
