@@ -49,100 +49,90 @@ fn all_probes_pass_on_the_embedded_provider() {
     assert!(stdout(&again).contains(&all_passed) && !stdout(&again).contains("otherwise"), "{}", stdout(&again));
 }
 
-/// Runs the founding probes with one change to the file of one, and checks that exactly its cell is red.
-fn planted(probe: &str, from: &str, to: &str, code: &str, suspect: &str, class: &str) {
-    let probes = probes_with(&format!("{probe}.toml"), from, to);
+/// A change to the file of one probe, and what its cell has to say of it.
+struct Plant {
+    probe: &'static str,
+    from: &'static str,
+    to: &'static str,
+    code: &'static str,
+    suspect: &'static str,
+}
+
+const PLANTS: [Plant; 6] = [
+    Plant {
+        probe: "basic_text",
+        from: "text = [\"{prompt.marker}\"]",
+        to: "text = [\"something else\"]",
+        code: "answer-wrong",
+        suspect: "provider",
+    },
+    Plant {
+        probe: "thinking",
+        from: "larger.\"] }",
+        to: "larger.\"], signed = false }",
+        code: "thinking-unsigned",
+        suspect: "provider",
+    },
+    Plant {
+        probe: "tool_use_roundtrip",
+        from: "content = \"{marker}\\n\"",
+        to: "content = \"\"",
+        code: "tool-result-wrong",
+        suspect: "harness",
+    },
+    Plant {
+        probe: "interleaved_thinking_tool",
+        from: "{ thinking = { pieces = [\"The file has to be read first. \", \"Its path is given, \", \"so one Read call is enough.\"] } },",
+        to: "",
+        code: "thinking-absent",
+        suspect: "provider",
+    },
+    Plant {
+        probe: "subagent_task",
+        from: "name = \"Agent\", fragments = 5, input = { description = \"Read the report file\", subagent_type = \"file_reader\", prompt = \"Request {nonce}: read the file {workspace}/report.txt and report the code that it holds.\" }",
+        to: "name = \"Read\", input = { file_path = \"{workspace}/report.txt\" }",
+        code: "tool-not-called",
+        suspect: "provider",
+    },
+    Plant {
+        probe: "compact_command",
+        from: "remember the code {prompt.marker} for request",
+        to: "remember a code for request",
+        code: "compact-lost-marker",
+        suspect: "provider",
+    },
+];
+
+/// All at once, in one run of all probes: each plant stands in a probe of its own.
+#[test]
+fn each_change_that_is_planted_into_a_probe_turns_exactly_its_cell_red() {
+    let changes = PLANTS.map(|plant| (format!("{}.toml", plant.probe), plant.from, plant.to));
+    let probes = probes_with(&changes.each_ref().map(|(file, from, to)| (file.as_str(), *from, *to)));
     let results = tempfile::tempdir().unwrap();
-    let chosen = FOUNDING.into_iter().flat_map(|name| ["--probe", name]);
-    let mut run = ccsmoke();
-    run.arg("run").args(chosen).arg("--probes").arg(probes.path()).arg("--results").arg(results.path());
-    let ran = output(&mut run);
+    let ran = output(ccsmoke().arg("run").arg("--probes").arg(probes.path()).arg("--results").arg(results.path()));
     assert_eq!(ran.status.code(), Some(1), "{}{}", stdout(&ran), stderr(&ran));
     let report = report(results.path());
     let outcomes = report["outcomes"].as_array().unwrap();
-    assert_eq!(outcomes.len(), FOUNDING.len());
+    assert_eq!(outcomes.len(), all_probes().len());
     for outcome in outcomes {
-        if outcome["feature"] != probe {
+        let Some(plant) = PLANTS.iter().find(|plant| outcome["feature"] == plant.probe) else {
             assert_eq!(outcome["classification"], "passed", "{outcome:#}");
             continue;
-        }
-        assert_eq!(outcome["classification"], class, "{outcome:#}");
+        };
+        assert_eq!(outcome["classification"], "harness_bug", "{outcome:#}");
         let first = &outcome["findings"][0];
-        assert_eq!((first["code"].as_str(), first["suspect"].as_str()), (Some(code), Some(suspect)), "{outcome:#}");
+        let told = (first["code"].as_str(), first["suspect"].as_str());
+        assert_eq!(told, (Some(plant.code), Some(plant.suspect)), "{outcome:#}");
         assert!(!first["cites"].as_array().unwrap().is_empty(), "{first:#}");
+        let line = format!("regression: scripted/sonnet {}: harness_bug", plant.probe);
+        assert!(stdout(&ran).contains(&line), "{}", stdout(&ran));
     }
-    assert!(stdout(&ran).contains(&format!("regression: scripted/sonnet {probe}: {class}")), "{}", stdout(&ran));
-}
-
-#[test]
-fn an_answer_without_the_marker_is_found() {
-    planted(
-        "basic_text",
-        "text = [\"{prompt.marker}\"]",
-        "text = [\"something else\"]",
-        "answer-wrong",
-        "provider",
-        "harness_bug",
-    );
-}
-
-#[test]
-fn a_missing_signature_is_found() {
-    planted("thinking", "larger.\"] }", "larger.\"], signed = false }", "thinking-unsigned", "provider", "harness_bug");
-}
-
-#[test]
-fn an_empty_tool_result_is_found() {
-    planted(
-        "tool_use_roundtrip",
-        "content = \"{marker}\\n\"",
-        "content = \"\"",
-        "tool-result-wrong",
-        "harness",
-        "harness_bug",
-    );
-}
-
-#[test]
-fn missing_thinking_is_found() {
-    planted(
-        "interleaved_thinking_tool",
-        "{ thinking = { pieces = [\"The file has to be read first. \", \"Its path is given, \", \"so one Read call is enough.\"] } },",
-        "",
-        "thinking-absent",
-        "provider",
-        "harness_bug",
-    );
-}
-
-#[test]
-fn a_sub_agent_that_is_never_launched_is_found() {
-    planted(
-        "subagent_task",
-        "name = \"Agent\", fragments = 5, input = { description = \"Read the report file\", subagent_type = \"file_reader\", prompt = \"Request {nonce}: read the file {workspace}/report.txt and report the code that it holds.\" }",
-        "name = \"Read\", input = { file_path = \"{workspace}/report.txt\" }",
-        "tool-not-called",
-        "provider",
-        "harness_bug",
-    );
-}
-
-#[test]
-fn a_summary_without_the_marker_is_found() {
-    planted(
-        "compact_command",
-        "remember the code {prompt.marker} for request",
-        "remember a code for request",
-        "compact-lost-marker",
-        "provider",
-        "harness_bug",
-    );
 }
 
 #[test]
 fn an_interrupted_run_leaves_a_valid_partial_report() {
     use std::io::{BufRead as _, BufReader};
-    let probes = probes_with("thinking.toml", "usage =", "pause_ms = 3000\nusage =");
+    let probes = probes_with(&[("thinking.toml", "usage =", "pause_ms = 3000\nusage =")]);
     let results = tempfile::tempdir().unwrap();
     let mut child = ccsmoke()
         .args(["run", "--message-format", "json"])

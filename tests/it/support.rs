@@ -92,8 +92,8 @@ pub(crate) fn report_path(results: &Path) -> PathBuf {
     reports.remove(0)
 }
 
-/// A copy of the project's probes in a folder of its own, with one replacement in one file.
-pub(crate) fn probes_with(file: &str, from: &str, to: &str) -> tempfile::TempDir {
+/// A copy of the project's probes in a folder of its own, with replacements in them: file, what stands there, what is to stand there.
+pub(crate) fn probes_with(changes: &[(&str, &str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("probes")).unwrap() {
         let path = entry.unwrap().path();
@@ -102,7 +102,7 @@ pub(crate) fn probes_with(file: &str, from: &str, to: &str) -> tempfile::TempDir
         }
         let mut text = std::fs::read_to_string(&path).unwrap();
         let name = path.file_name().unwrap().to_str().unwrap();
-        if name == file {
+        for (file, from, to) in changes.iter().filter(|(file, ..)| *file == name) {
             assert!(text.contains(from), "{file} does not hold {from:?}");
             text = text.replace(from, to);
         }

@@ -264,7 +264,6 @@ mod tests {
     use super::*;
     use crate::load::conversation::Role;
     use crate::load::scenario::{Api, ToolFile};
-    use crate::sse;
 
     /// A healthy stream; the events' names and numbers are put in front.
     fn stream(events: &[Value]) -> String {
@@ -293,18 +292,7 @@ mod tests {
     }
 
     fn read(stream: &str) -> (Reading, usize) {
-        let mut reader = super::super::Reader::new(Api::OpenaiResponses);
-        let mut content = 0;
-        for item in sse::parse(stream.as_bytes()) {
-            match item {
-                sse::Item::Event(event) => {
-                    content += usize::from(reader.event(event.name.as_deref(), &event.data) != Seen::Frame);
-                }
-                sse::Item::Fault { .. } => reader.fault(),
-                _ => {}
-            }
-        }
-        (reader.finish(), content)
+        super::super::tests::read(Api::OpenaiResponses, stream)
     }
 
     fn flaws(events: &[Value]) -> Vec<Flaw> {

@@ -49,7 +49,7 @@ const CHAT_WHOLE: &str = r#"{"object":"chat.completion","choices":[{"index":0,"m
 
 const MESSAGE_WHOLE: &str = r#"{"type":"message","content":[{"type":"text","text":"Hello"}],"stop_reason":"end_turn","usage":{"input_tokens":5,"output_tokens":2}}"#;
 
-fn read(api: Api, stream: &str) -> (Reading, usize) {
+pub(super) fn read(api: Api, stream: &str) -> (Reading, usize) {
     let mut reader = Reader::new(api);
     let mut content = 0;
     for item in sse::parse(stream.as_bytes()) {

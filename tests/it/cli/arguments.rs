@@ -128,7 +128,7 @@ fn a_broken_probe_file_is_shown_with_its_place_and_the_others_with_it() {
 #[test]
 fn a_broken_rules_file_is_shown_with_its_place() {
     let place = StandIn::claude("");
-    let probes = crate::support::probes_with("rules.toml", "outcome = \"failed\"", "outcome = \"fialed\"");
+    let probes = crate::support::probes_with(&[("rules.toml", "outcome = \"failed\"", "outcome = \"fialed\"")]);
     let said = place.refused(place.run().arg("--probes").arg(probes.path()), 2);
     let said = said.replace(probes.path().to_str().unwrap(), "[PROBES]");
     insta::assert_snapshot!(said, @r#"

@@ -120,7 +120,7 @@ fn fragile() {
 #[test]
 fn cells_with_errors_run_last_one_by_one_and_a_gateway_that_does_not_survive_one_is_found_out() {
     let place = asking(1, "exit 1");
-    let probes = crate::support::probes_with("rules.toml", "", "");
+    let probes = crate::support::probes_with(&[]);
     for entry in std::fs::read_dir(probes.path()).unwrap() {
         let path = entry.unwrap().path();
         if !["rules.toml", "basic_text.toml"].contains(&path.file_name().unwrap().to_str().unwrap()) {
