@@ -230,7 +230,7 @@ impl<'a> Case<'a> {
     /// Whether the call was still without an answer when its launch was ended from outside.
     pub fn was_waiting(&self, call: &Call<'_>) -> bool {
         let over = self.launch(call.launch).map(|l| l.started_us.saturating_add(l.duration_us));
-        let open = call.exchange.end == End::ClientLeft || over.is_some_and(|over| call.exchange.ended_us >= over);
+        let open = call.was_left() || over.is_some_and(|over| call.exchange.ended_us >= over);
         self.was_ended(call) && open
     }
 
@@ -294,6 +294,17 @@ impl Call<'_> {
     /// Whether an answer came to its end.
     pub fn is_whole(&self) -> bool {
         self.answer().is_some_and(|a| a.finished)
+    }
+
+    /// Whether the client left before it had all that it was to be told. A client may leave upon the event that ends an answer or
+    /// says why there is none: what its connection would still have brought is but the end of the framing.
+    pub fn was_left(&self) -> bool {
+        let told = match &self.reply {
+            Reply::Streamed(answer, _) | Reply::Whole(answer) => answer.finished || answer.error.is_some(),
+            Reply::None => self.has_error_envelope(),
+            Reply::Unreadable(_) => false,
+        };
+        self.exchange.end == End::ClientLeft && !told
     }
 
     /// Whether the response was complete by its own framing.

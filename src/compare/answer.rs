@@ -17,7 +17,7 @@ impl Sides<'_, '_, '_, '_> {
     pub(super) fn answer(&mut self) {
         // What a client that left did not get says nothing, and what was not kept cannot be compared.
         let kept = self.call.exchange.response.as_ref().is_none_or(|r| r.body.dropped == 0);
-        if self.call.exchange.end == End::ClientLeft || !kept {
+        if self.call.was_left() || !kept {
             return;
         }
         let (call, far) = (self.call, self.far);

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 
 use crate::case::Call;
 use crate::evidence::{Evidence, TargetFacts, TargetKind};
-use crate::exchange::{End, Exchange};
+use crate::exchange::Exchange;
 
 use outcome::{Api, Outcome};
 use pair::{Behind, Group, pair};
@@ -204,7 +204,7 @@ fn told_by_number(group: &Group<'_, '_, '_>, nonce: &str, out: &mut Vec<Differen
             // A client that left, or a gateway that never answered, says nothing about what would have been forwarded. Behind
             // the gateway a request is known by the cell's nonce; whether one without it was forwarded cannot be told.
             let known = holds(&call.exchange.request.body.bytes, nonce.as_bytes());
-            let told = known && call.exchange.end != End::ClientLeft;
+            let told = known && !call.was_left();
             let Some(response) = call.exchange.response.as_ref().filter(|_| told) else { return };
             let words =
                 format!("the gateway answered {} by itself; the provider never got the request", response.status);

@@ -3,7 +3,7 @@
 use super::outcome::{Outcome, Words};
 use super::words::apart;
 use super::{Kind, Sides};
-use crate::exchange::{End, Response, header};
+use crate::exchange::{Response, header};
 
 /// Headers by which the provider steers the client's retries.
 const RETRY: [&str; 2] = ["retry-after", "x-should-retry"];
@@ -12,7 +12,7 @@ impl Sides<'_, '_, '_, '_> {
     /// Compares refusals, and errors inside streams.
     pub(super) fn refusal(&mut self) {
         let (call, far) = (self.call, self.far);
-        if call.exchange.end == End::ClientLeft {
+        if call.was_left() {
             return;
         }
         let (Some(sent), Some(got)) = (&far.exchange.response, &call.exchange.response) else { return };

@@ -37,7 +37,7 @@ impl Sides<'_, '_, '_, '_> {
             return;
         }
         // Of an answer that the client left only the beginning is there, which may be late as a whole.
-        let whole = self.call.exchange.end != End::ClientLeft;
+        let whole = !self.call.was_left();
         let held = held_back(sent, got).or_else(|| self.stepped(sent, got)).or_else(|| late(sent, got));
         if let Some(words) = held.filter(|_| whole) {
             return self.tell(Kind::StreamBuffered, words);

@@ -168,7 +168,7 @@ pub(super) fn abandoned(case: &Case<'_>) -> Vec<Found> {
     };
     case.calls
         .iter()
-        .filter(|c| c.exchange.end == End::ClientLeft && !c.answer().is_some_and(|a| a.finished))
+        .filter(|c| c.was_left())
         .filter(|c| !case.was_ended(c) && asked_again(c) && !case.is_arranged(c))
         .map(|call| {
             let seconds = call.exchange.ended_us.saturating_sub(call.exchange.request.head_us) / 1_000_000;

@@ -485,23 +485,39 @@ fn an_error_event_has_to_be_passed_on_with_its_words() {
             json!({ "type": "error", "error": { "type": "overloaded_error", "message": words } })
         )
     };
-    let with = |side: &mut Side, tail: &str| {
-        side.breaks_behind("event: ping\n", End::Complete);
+    let with = |side: &mut Side, tail: &str, end: End| {
+        side.breaks_behind("event: ping\n", end);
         side.answer = [&side.answer[..], b"data: {\"type\":\"ping\"}\n\n", tail.as_bytes()].concat();
     };
-    for (tail, codes) in [
-        (event("too many"), vec![]),
-        (event("gateway: error"), vec!["error-words-changed"]),
-        (String::new(), vec!["error-words-changed"]),
+    // A client may leave upon the event, without waiting for the end of the framing.
+    for (tail, end, codes) in [
+        (event("too many"), End::Complete, vec![]),
+        (event("too many"), End::ClientLeft, vec![]),
+        (event("gateway: error"), End::Complete, vec!["error-words-changed"]),
+        (event("gateway: error"), End::ClientLeft, vec!["error-words-changed"]),
+        (String::new(), End::Complete, vec!["error-words-changed"]),
+        (String::new(), End::ClientLeft, vec![]),
     ] {
         let mut scene = Scene::through();
-        with(&mut scene.far, &event("too many"));
-        with(&mut scene.near, &tail);
-        assert_eq!(scene.codes(), codes.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), "{tail}");
+        with(&mut scene.far, &event("too many"), End::Complete);
+        with(&mut scene.near, &tail, end.clone());
+        assert_eq!(scene.codes(), codes.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), "{tail} {end:?}");
     }
     let mut scene = Scene::through();
-    with(&mut scene.far, &event("too many"));
+    with(&mut scene.far, &event("too many"), End::Complete);
     assert_eq!(scene.codes(), BTreeSet::from(["answer-invented".to_owned()]));
+}
+
+#[test]
+fn what_a_client_read_to_its_end_is_compared_also_where_it_left_before_the_end_of_the_framing() {
+    let mut scene = Scene::through();
+    got(&mut scene, |m| m["content"][1]["text"] = json!("And another two."));
+    scene.near.end = End::ClientLeft;
+    assert_eq!(scene.codes(), BTreeSet::from(["answer-text-changed".to_owned()]));
+    let mut scene = Scene::through();
+    refuse(&mut scene, [(529, &overloaded()), (500, &overloaded())]);
+    scene.near.end = End::ClientLeft;
+    assert_eq!(scene.codes(), BTreeSet::from(["error-status-changed".to_owned()]));
 }
 
 #[test]

@@ -73,10 +73,17 @@ fn a_request_that_begins_after_the_client_has_its_answer_is_not_caused_by_it() {
     assert_eq!(found, only("request-unprompted"));
 }
 
+/// The same, but the client leaves within the answer.
+fn left(side: &Side) -> Side {
+    let mut left = side.clone();
+    left.breaks_behind("event: content_block_start", End::ClientLeft);
+    left
+}
+
 #[test]
 fn a_request_of_a_client_that_left_may_still_be_on_its_way() {
     let side = said("one", "1");
-    let near = Exchange { end: End::ClientLeft, ..waiting(&side, 0, START, 10_000) };
+    let near = waiting(&left(&side), 0, START, 10_000);
     assert_eq!(codes(vec![near.clone()], vec![side.exchange(0, START + 60_000)]), BTreeSet::new());
     assert_eq!(codes(vec![near], vec![said("two", "2").exchange(0, START + 60_000)]), only("request-unprompted"));
 }
@@ -147,10 +154,13 @@ fn an_answer_without_a_request_behind_the_gateway_is_the_gateways_own() {
 #[test]
 fn where_the_client_left_or_nobody_answered_nothing_is_said_about_forwarding() {
     let side = said("one", "1");
-    let left = Exchange { end: End::ClientLeft, ..waiting(&side, 0, START, 100_000) };
+    let left = waiting(&left(&side), 0, START, 100_000);
     let mut silent = waiting(&side, 0, START, 100_000);
     silent.response = None;
     silent.end = End::NeverAnswered { error: "silent".to_owned() };
     assert_eq!(codes(vec![left], vec![]), BTreeSet::new());
     assert_eq!(codes(vec![silent], vec![]), BTreeSet::new());
+    // With a whole answer it was told all there was to tell.
+    let told = Exchange { end: End::ClientLeft, ..waiting(&side, 0, START, 100_000) };
+    assert_eq!(codes(vec![told], vec![]), only("request-not-forwarded"));
 }
