@@ -110,21 +110,23 @@ pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     driver: Pin<Box<http1::Connection<Stamped, Full<Bytes>>>>,
     closed: bool,
+    deadline: Deadline,
     pub(super) arrival: Rc<Arrival>,
 }
 
-/// What may take only so long. The moment may move; the timer is armed again only when it has to be.
-pub(super) struct Deadline {
+/// What may take only so long. The moment may move, also from one request to the next; the timer is armed again only when it has
+/// to be.
+struct Deadline {
     at: Instant,
     sleep: Pin<Box<Sleep>>,
 }
 
 impl Deadline {
-    pub(super) fn new(at: Instant) -> Self {
+    fn new(at: Instant) -> Self {
         Self { at, sleep: Box::pin(tokio::time::sleep_until(at)) }
     }
 
-    pub(super) fn move_to(&mut self, at: Instant) {
+    fn move_to(&mut self, at: Instant) {
         self.at = at;
         // A timer that is early is armed again when it goes off: most never do.
         if at < self.sleep.deadline() {
@@ -154,7 +156,13 @@ impl Connection {
         let stamped = Stamped { io, arrival: Rc::clone(&arrival) };
         let handshake = http1::Builder::new().writev(false).handshake(stamped).await;
         let (sender, driver) = handshake.map_err(|e| DialError::Connect(io::Error::other(e)))?;
-        Ok(Self { sender, driver: Box::pin(driver), closed: false, arrival })
+        let deadline = Deadline::new(Instant::now());
+        Ok(Self { sender, driver: Box::pin(driver), closed: false, deadline, arrival })
+    }
+
+    /// Until when whatever is waited for next has to come.
+    pub(super) fn wait_until(&mut self, at: Instant) {
+        self.deadline.move_to(at);
     }
 
     /// Does what the connection has to do; true once it is over.
@@ -170,13 +178,9 @@ impl Connection {
     }
 
     /// Sends a request; `None` when time ran out.
-    pub(super) async fn send(
-        &mut self,
-        request: Request<Full<Bytes>>,
-        deadline: &mut Deadline,
-    ) -> Option<hyper::Result<Response<Incoming>>> {
+    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Option<hyper::Result<Response<Incoming>>> {
         let mut answer = std::pin::pin!(self.sender.send_request(request));
-        let (driver, closed) = (&mut self.driver, &mut self.closed);
+        let (driver, closed, deadline) = (&mut self.driver, &mut self.closed, &mut self.deadline);
         poll_fn(|cx| {
             // The request lies with the driver, which writes it, and reads what has come.
             *closed = *closed || driver.as_mut().poll(cx).is_ready();
@@ -189,11 +193,7 @@ impl Connection {
     }
 
     /// The next part of a body; `Err(())` when time ran out.
-    pub(super) async fn frame(
-        &mut self,
-        body: &mut Incoming,
-        deadline: &mut Deadline,
-    ) -> Result<Option<hyper::Result<Frame<Bytes>>>, ()> {
+    pub(super) async fn frame(&mut self, body: &mut Incoming) -> Result<Option<hyper::Result<Frame<Bytes>>>, ()> {
         poll_fn(|cx| {
             if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
                 return Poll::Ready(Ok(frame));
@@ -202,13 +202,8 @@ impl Connection {
             if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
                 return Poll::Ready(Ok(frame));
             }
-            deadline.poll(cx).map(|()| Err(()))
+            self.deadline.poll(cx).map(|()| Err(()))
         })
         .await
-    }
-
-    /// Whether another request can follow, once the answer has been read.
-    pub(super) async fn is_reusable(&mut self) -> bool {
-        self.is_fresh().await
     }
 }

@@ -9,7 +9,7 @@ use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
 use tokio::time::Instant;
 
-use super::connection::{Connection, Deadline};
+use super::connection::Connection;
 use crate::load::face::stamp::{Stamp, now};
 use crate::load::face::{Reader, Reading, Seen, error_words};
 use crate::load::metrics::recorder::Marks;
@@ -64,19 +64,19 @@ impl Asked<'_> {
         let began = Instant::now();
         let whole = began + self.timeouts.whole;
         let first = if self.stream { whole.min(began + self.timeouts.ttft) } else { whole };
-        let mut deadline = Deadline::new(first);
-        let Some(response) = self.head(connection, request, reused, &mut deadline, &mut tried).await else {
+        connection.wait_until(first);
+        let Some(response) = self.head(connection, request, reused, &mut tried).await else {
             return tried;
         };
         if response.status() == StatusCode::OK {
             self.check_head(&response, &mut tried);
             if self.stream {
-                self.read_stream(connection, response.into_body(), &mut deadline, whole, &mut tried).await;
+                self.read_stream(connection, response.into_body(), whole, &mut tried).await;
             } else {
-                self.read_whole(connection, response.into_body(), &mut deadline, &mut tried).await;
+                self.read_whole(connection, response.into_body(), &mut tried).await;
             }
         } else {
-            self.read_refusal(connection, response, &mut deadline, &mut tried).await;
+            self.read_refusal(connection, response, &mut tried).await;
         }
         self.judge(&mut tried);
         tried
@@ -88,13 +88,12 @@ impl Asked<'_> {
         connection: &mut Connection,
         request: Request<Full<Bytes>>,
         reused: bool,
-        deadline: &mut Deadline,
         tried: &mut Tried,
     ) -> Option<Response<Incoming>> {
         tried.marks.start = now();
         let whole = Instant::now() + self.timeouts.whole;
         let reads = connection.arrival.reads();
-        match connection.send(request, deadline).await {
+        match connection.send(request).await {
             Some(Ok(response)) => {
                 tried.marks.headers = Some(connection.arrival.at());
                 tried.status = Some(response.status().as_u16());
@@ -154,14 +153,7 @@ impl Asked<'_> {
         (failure, format!("{seen} within {limit:?}"))
     }
 
-    async fn read_stream(
-        &self,
-        connection: &mut Connection,
-        mut body: Incoming,
-        deadline: &mut Deadline,
-        whole: Instant,
-        tried: &mut Tried,
-    ) {
+    async fn read_stream(&self, connection: &mut Connection, mut body: Incoming, whole: Instant, tried: &mut Tried) {
         let mut parser = sse::Parser::new(sse::Limits { line: MAX_EVENT_BYTES, event: MAX_EVENT_BYTES });
         let mut reader = Reader::new(self.api);
         if !self.keep_text {
@@ -170,7 +162,7 @@ impl Asked<'_> {
         let mut last_read = None;
         let head_flaws = tried.reading.flaws;
         loop {
-            match connection.frame(&mut body, deadline).await {
+            match connection.frame(&mut body).await {
                 Ok(Some(Ok(frame))) => {
                     let Ok(data) = frame.into_data() else { continue };
                     let at = connection.arrival.at();
@@ -179,7 +171,7 @@ impl Asked<'_> {
                         follow(item, at, &mut reader, tried, || last_read.replace(read) != Some(read));
                     }
                     if tried.marks.pieces > 0 {
-                        deadline.move_to(whole.min(Instant::now() + self.timeouts.idle));
+                        connection.wait_until(whole.min(Instant::now() + self.timeouts.idle));
                     }
                 }
                 Ok(Some(Err(e))) => {
@@ -214,13 +206,12 @@ impl Asked<'_> {
         &self,
         connection: &mut Connection,
         mut body: Incoming,
-        deadline: &mut Deadline,
         tried: &mut Tried,
     ) -> Option<Bytes> {
         let mut kept = BytesMut::new();
         let mut only = Bytes::new();
         loop {
-            match connection.frame(&mut body, deadline).await {
+            match connection.frame(&mut body).await {
                 Ok(Some(Ok(frame))) => {
                     let Ok(data) = frame.into_data() else { continue };
                     if kept.is_empty() && only.is_empty() {
@@ -252,14 +243,8 @@ impl Asked<'_> {
         }
     }
 
-    async fn read_whole(
-        &self,
-        connection: &mut Connection,
-        body: Incoming,
-        deadline: &mut Deadline,
-        tried: &mut Tried,
-    ) {
-        let Some(body) = self.read_body(connection, body, deadline, tried).await else { return };
+    async fn read_whole(&self, connection: &mut Connection, body: Incoming, tried: &mut Tried) {
+        let Some(body) = self.read_body(connection, body, tried).await else { return };
         let reading = self.api.whole(&body);
         tried.body = body;
         let head_flaws = std::mem::replace(&mut tried.reading, reading).flaws;
@@ -270,13 +255,12 @@ impl Asked<'_> {
         &self,
         connection: &mut Connection,
         response: Response<Incoming>,
-        deadline: &mut Deadline,
         tried: &mut Tried,
     ) {
         let status = response.status().as_u16();
         let after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse::<f64>().ok());
         tried.retry_after = after.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        let body = self.read_body(connection, response.into_body(), deadline, tried).await.unwrap_or_default();
+        let body = self.read_body(connection, response.into_body(), tried).await.unwrap_or_default();
         let words = format!("status {status}: {}", error_words(&body));
         tried.body = body;
         tried.failure = Some((Failure::of_status(status), words));

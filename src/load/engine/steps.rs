@@ -9,7 +9,7 @@ use http_body_util::Full;
 use hyper::Request;
 use tokio::time::Instant;
 
-use super::connection::{Connection, Deadline};
+use super::connection::Connection;
 use super::exchange::{Asked, Tried};
 use super::worker::{Kind, Place, Step, Worker, Written};
 use crate::load::expect::Came;
@@ -151,16 +151,16 @@ impl Asked<'_> {
         reused: bool,
     ) -> Tried {
         let mut tried = Tried::default();
-        let mut deadline = Deadline::new(Instant::now() + self.timeouts.whole);
-        let Some(response) = self.head(connection, request, reused, &mut deadline, &mut tried).await else {
+        connection.wait_until(Instant::now() + self.timeouts.whole);
+        let Some(response) = self.head(connection, request, reused, &mut tried).await else {
             return tried;
         };
         if response.status().is_success() {
-            if let Some(body) = self.read_body(connection, response.into_body(), &mut deadline, &mut tried).await {
+            if let Some(body) = self.read_body(connection, response.into_body(), &mut tried).await {
                 tried.body = body;
             }
         } else {
-            self.read_refusal(connection, response, &mut deadline, &mut tried).await;
+            self.read_refusal(connection, response, &mut tried).await;
         }
         tried
     }

@@ -419,7 +419,7 @@ impl Worker {
             if let Some(step) = &written.step {
                 self.hold_to(place.scenario, step, &mut tried);
             }
-            if suite.target.connections == Connections::Auto && !was_cut && connection.is_reusable().await {
+            if suite.target.connections == Connections::Auto && !was_cut {
                 self.idle.borrow_mut().push(connection);
             }
             return tried;
