@@ -128,6 +128,15 @@ struct Asked {
     stream: bool,
     #[serde(default)]
     model: String,
+    #[serde(default)]
+    stream_options: StreamOptions,
+}
+
+/// A stream of chat completions counts tokens only for whoever asks.
+#[derive(serde::Deserialize, Default)]
+struct StreamOptions {
+    #[serde(default)]
+    include_usage: bool,
 }
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Pieces>, hyper::Error> {
@@ -183,6 +192,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     Ok(stream_of(Pieces {
         api,
         model: asked.model,
+        usage: asked.stream_options.include_usage,
         received,
         left: pieces.max(1),
         all: pieces.max(1),
@@ -283,6 +293,8 @@ fn part(text: &str) -> Value {
 struct Pieces {
     api: Api,
     model: String,
+    /// Whether tokens are counted at the end of chat completions.
+    usage: bool,
     received: u64,
     /// Pieces of content that are still to come, and all of them.
     left: u32,
@@ -314,6 +326,7 @@ impl Pieces {
         Self {
             api: Api::OpenaiChat,
             model: String::new(),
+            usage: false,
             received: 0,
             left: 0,
             all: 0,
@@ -417,7 +430,8 @@ impl Pieces {
                 let last = json!({
                     "id": "c", "object": "chat.completion.chunk", "created": 0, "model": self.model, "choices": [], "usage": usage,
                 });
-                format!("{}data: {last}\n\ndata: [DONE]\n\n", self.chunk(&json!({}), Some("stop")))
+                let counted = if self.usage { format!("data: {last}\n\n") } else { String::new() };
+                self.chunk(&json!({}), Some("stop")) + &counted + "data: [DONE]\n\n"
             }
             Api::AnthropicMessages => {
                 let delta = json!({ "stop_reason": "end_turn", "stop_sequence": null });

@@ -27,6 +27,25 @@ fn responses_are_asked_for_and_checked_whole_and_streamed() {
 }
 
 #[test]
+fn a_stream_of_chat_completions_counts_tokens_only_for_whoever_asks() {
+    let source = Source::with(Fault::None, 1);
+    let address = source.url().trim_start_matches("http://").to_owned();
+    for (options, counted) in [("{\"include_usage\":true}", true), ("{}", false)] {
+        let body = format!("{{\"model\":\"m\",\"stream\":true,\"stream_options\":{options},\"messages\":[]}}");
+        let mut stream = std::net::TcpStream::connect(&address).unwrap();
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("[DONE]"), "{answer}");
+        assert_eq!(answer.contains("completion_tokens"), counted, "{answer}");
+    }
+}
+
+#[test]
 fn models_are_those_that_the_target_lists_but_for_those_of_a_file() {
     let source = Source::with(Fault::None, 1);
     let suite = Suite::arrivals(40, "500ms", "");
