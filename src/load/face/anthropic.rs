@@ -1,11 +1,9 @@
 //! Answers of the Messages API, checked while they come.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Gathered, Reading, Seen};
+use super::{Gathered, Reading, Seen, Text, read, read_whole};
 use crate::load::metrics::Flaw;
 
 /// Stop reasons of other APIs. A reason that nobody knows yet may be a new one.
@@ -27,7 +25,7 @@ pub struct Reader {
 #[derive(Deserialize)]
 struct Event<'a> {
     #[serde(borrow, rename = "type")]
-    kind: Option<Cow<'a, str>>,
+    kind: Option<Text<'a>>,
     index: Option<u64>,
     #[serde(default, borrow)]
     delta: Option<Delta<'a>>,
@@ -39,15 +37,15 @@ struct Event<'a> {
 #[derive(Deserialize)]
 struct Delta<'a> {
     #[serde(borrow, rename = "type")]
-    kind: Option<Cow<'a, str>>,
+    kind: Option<Text<'a>>,
     #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
+    text: Option<Text<'a>>,
     #[serde(borrow)]
-    thinking: Option<Cow<'a, str>>,
+    thinking: Option<Text<'a>>,
     #[serde(borrow)]
-    partial_json: Option<Cow<'a, str>>,
+    partial_json: Option<Text<'a>>,
     #[serde(borrow)]
-    stop_reason: Option<Cow<'a, str>>,
+    stop_reason: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -83,15 +81,15 @@ impl Reader {
     }
 
     pub(super) fn event(&mut self, name: Option<&str>, data: &str) -> Seen {
-        let event = match serde_json::from_str::<Event<'_>>(data) {
+        let event = match read::<Event<'_>>(data) {
             Ok(event) => event,
             // What every client of this protocol skips.
             Err(_) if name.is_none() && data == "[DONE]" => {
                 self.gathered.unknown_events += 1;
                 return Seen::Frame;
             }
-            Err(e) => {
-                self.flaw(if e.is_data() { Flaw::Shape } else { Flaw::Json });
+            Err(flaw) => {
+                self.flaw(flaw);
                 return Seen::Frame;
             }
         };
@@ -140,7 +138,7 @@ impl Reader {
                     self.flaw(Flaw::Order);
                 }
                 event.usage.iter().for_each(|usage| self.usage(usage));
-                let reason = event.delta.and_then(|d| d.stop_reason).map(Cow::into_owned);
+                let reason = event.delta.and_then(|d| d.stop_reason).map(|reason| reason.to_owned());
                 self.reason(reason.as_deref());
             }
             "message_stop" => {
@@ -235,10 +233,10 @@ fn error_words(error: &Value) -> String {
 /// Reads an answer that came whole.
 pub(super) fn whole(body: &[u8]) -> Reading {
     let mut reader = Reader::default();
-    let message = match serde_json::from_slice::<Message>(body) {
+    let message = match read_whole::<Message>(body) {
         Ok(message) => message,
-        Err(e) => {
-            reader.flaw(if e.is_data() { Flaw::Shape } else { Flaw::Json });
+        Err(flaw) => {
+            reader.flaw(flaw);
             return Reading { flaws: reader.gathered.flaws, ..Reading::default() };
         }
     };

@@ -9,7 +9,10 @@ mod openai;
 mod responses;
 pub mod stamp;
 
-use serde::Serialize;
+use std::borrow::Cow;
+use std::ops::Deref;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::conversation::Role;
@@ -103,6 +106,29 @@ pub struct Reading {
     pub unknown_events: u64,
     /// Whether the stream came to its end marker.
     pub ended: bool,
+}
+
+/// A string of an answer, which stays where it lies unless something in it is escaped. An optional `Cow` would be copied always.
+/// Source: <https://serde.rs/lifetimes.html>
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Reads JSON; the flaw of what is none, or of another shape.
+fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Flaw> {
+    serde_json::from_str(json).map_err(|e| if e.is_data() { Flaw::Shape } else { Flaw::Json })
+}
+
+/// Reads a body, which is looked through once for what is no UTF-8, and not string by string.
+fn read_whole<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Flaw> {
+    read(std::str::from_utf8(body).map_err(|_| Flaw::Json)?)
 }
 
 /// Follows one answer.

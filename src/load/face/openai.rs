@@ -1,10 +1,8 @@
 //! Answers of Chat Completions, checked while they come.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 
-use super::{Gathered, Reading, Seen};
+use super::{Gathered, Reading, Seen, Text, read, read_whole};
 use crate::load::metrics::Flaw;
 
 /// Why a model of this API stops.
@@ -22,7 +20,7 @@ pub struct Reader {
 #[derive(Deserialize)]
 struct Body<'a> {
     #[serde(borrow)]
-    object: Option<Cow<'a, str>>,
+    object: Option<Text<'a>>,
     #[serde(default, borrow)]
     choices: Option<Vec<Choice<'a>>>,
     usage: Option<Usage>,
@@ -34,19 +32,19 @@ struct Choice<'a> {
     #[serde(default, borrow, alias = "message")]
     delta: Option<Part<'a>>,
     #[serde(borrow)]
-    finish_reason: Option<Cow<'a, str>>,
+    finish_reason: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
 struct Part<'a> {
     #[serde(borrow)]
-    content: Option<Cow<'a, str>>,
+    content: Option<Text<'a>>,
     #[serde(borrow)]
-    refusal: Option<Cow<'a, str>>,
+    refusal: Option<Text<'a>>,
     #[serde(borrow)]
-    reasoning_content: Option<Cow<'a, str>>,
+    reasoning_content: Option<Text<'a>>,
     #[serde(borrow)]
-    reasoning: Option<Cow<'a, str>>,
+    reasoning: Option<Text<'a>>,
     #[serde(default)]
     tool_calls: Option<Vec<Call>>,
 }
@@ -86,10 +84,10 @@ impl Reader {
         if self.gathered.ended {
             self.gathered.flaws.add(Flaw::Order);
         }
-        match serde_json::from_str::<Body<'_>>(data) {
+        match read::<Body<'_>>(data) {
             Ok(body) => self.body(&body, "chat.completion.chunk"),
-            Err(e) => {
-                self.gathered.flaws.add(if e.is_data() { Flaw::Shape } else { Flaw::Json });
+            Err(flaw) => {
+                self.gathered.flaws.add(flaw);
                 Seen::Frame
             }
         }
@@ -125,9 +123,9 @@ impl Reader {
     }
 
     fn part(&mut self, part: &Part<'_>) -> Seen {
-        let filled = |text: &Option<Cow<'_, str>>| text.as_deref().filter(|t| !t.is_empty()).map(str::to_owned);
         let mut seen = Seen::Frame;
-        if let Some(thinking) = filled(&part.reasoning_content).or_else(|| filled(&part.reasoning)) {
+        let mut thoughts = [&part.reasoning_content, &part.reasoning].into_iter().flatten();
+        if let Some(thinking) = thoughts.find(|text| !text.is_empty()) {
             seen = self.gathered.note(thinking.len(), false);
         }
         for text in [&part.content, &part.refusal] {
@@ -178,13 +176,13 @@ impl Reader {
 /// Reads an answer that came whole.
 pub(super) fn whole(body: &[u8]) -> Reading {
     let mut reader = Reader::default();
-    match serde_json::from_slice::<Body<'_>>(body) {
+    match read_whole::<Body<'_>>(body) {
         Ok(body) => {
             reader.body(&body, "chat.completion");
             reader.done(false)
         }
-        Err(e) => {
-            reader.gathered.flaws.add(if e.is_data() { Flaw::Shape } else { Flaw::Json });
+        Err(flaw) => {
+            reader.gathered.flaws.add(flaw);
             Reading { flaws: reader.gathered.flaws, ..Reading::default() }
         }
     }

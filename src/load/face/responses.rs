@@ -1,12 +1,11 @@
 //! Answers of the Responses API, checked while they come. Source: `OpenAI`'s API reference, "Streaming events".
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Ask, Gathered, Reading, Said, Seen, said};
+use super::{Ask, Gathered, Reading, Said, Seen, Text, read, read_whole, said};
 use crate::load::metrics::Flaw;
 
 /// Follows one stream.
@@ -24,11 +23,11 @@ pub struct Reader {
 #[derive(Deserialize)]
 struct Event<'a> {
     #[serde(borrow, rename = "type")]
-    kind: Option<Cow<'a, str>>,
+    kind: Option<Text<'a>>,
     sequence_number: Option<u64>,
     output_index: Option<u64>,
     #[serde(default, borrow)]
-    delta: Option<Cow<'a, str>>,
+    delta: Option<Text<'a>>,
     response: Option<Response>,
     message: Option<String>,
 }
@@ -62,14 +61,14 @@ impl Reader {
     }
 
     pub(super) fn event(&mut self, name: Option<&str>, data: &str) -> Seen {
-        let event = match serde_json::from_str::<Event<'_>>(data) {
+        let event = match read::<Event<'_>>(data) {
             Ok(event) => event,
             // What clients of this API skip, and gateways send out of habit.
             Err(_) if data == "[DONE]" => {
                 self.gathered.unknown_events += 1;
                 return Seen::Frame;
             }
-            Err(e) => return self.frame(if e.is_data() { Flaw::Shape } else { Flaw::Json }),
+            Err(flaw) => return self.frame(flaw),
         };
         let kind = event.kind.as_deref().unwrap_or_default();
         if name.is_some_and(|name| name != kind) {
@@ -182,10 +181,10 @@ fn is_object(text: &str) -> bool {
 /// Reads an answer that came whole.
 pub(super) fn whole(body: &[u8]) -> Reading {
     let mut reader = Reader::default();
-    let response = match serde_json::from_slice::<Response>(body) {
+    let response = match read_whole::<Response>(body) {
         Ok(response) => response,
-        Err(e) => {
-            reader.flaw(if e.is_data() { Flaw::Shape } else { Flaw::Json });
+        Err(flaw) => {
+            reader.flaw(flaw);
             return Reading { flaws: reader.gathered.flaws, ..Reading::default() };
         }
     };
