@@ -128,15 +128,13 @@ struct Asked {
     stream: bool,
     #[serde(default)]
     model: String,
-    #[serde(default)]
-    stream_options: StreamOptions,
+    stream_options: Option<StreamOptions>,
 }
 
-/// A stream of chat completions counts tokens only for whoever asks.
-#[derive(serde::Deserialize, Default)]
+/// A stream of chat completions counts tokens only for whoever asks. Nulls are what the API takes for nothing said.
+#[derive(serde::Deserialize)]
 struct StreamOptions {
-    #[serde(default)]
-    include_usage: bool,
+    include_usage: Option<bool>,
 }
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Pieces>, hyper::Error> {
@@ -192,7 +190,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     Ok(stream_of(Pieces {
         api,
         model: asked.model,
-        usage: asked.stream_options.include_usage,
+        usage: asked.stream_options.and_then(|options| options.include_usage) == Some(true),
         received,
         left: pieces.max(1),
         all: pieces.max(1),

@@ -30,7 +30,9 @@ fn responses_are_asked_for_and_checked_whole_and_streamed() {
 fn a_stream_of_chat_completions_counts_tokens_only_for_whoever_asks() {
     let source = Source::with(Fault::None, 1);
     let address = source.url().trim_start_matches("http://").to_owned();
-    for (options, counted) in [("{\"include_usage\":true}", true), ("{}", false)] {
+    for (options, counted) in
+        [("{\"include_usage\":true}", true), ("{}", false), ("null", false), ("{\"include_usage\":null}", false)]
+    {
         let body = format!("{{\"model\":\"m\",\"stream\":true,\"stream_options\":{options},\"messages\":[]}}");
         let mut stream = std::net::TcpStream::connect(&address).unwrap();
         let head = format!(
