@@ -82,6 +82,20 @@ fn a_healthy_answer_has_no_flaw_and_only_content_counts_as_content() {
 }
 
 #[test]
+fn what_is_escaped_in_an_answer_is_read_as_what_it_means_and_the_rest_stays_where_it_lies() {
+    let escaped = |text: &str| text.replace("Hel", "H\\u0065l").replace("\"stop\"", "\"\\u0073top\"");
+    for (api, stream) in [(Api::OpenaiChat, CHAT), (Api::AnthropicMessages, MESSAGES)] {
+        assert_ne!(escaped(stream), stream);
+        let (reading, content) = read(api, &escaped(stream));
+        assert_eq!((reading.text.as_str(), reading.flaws.is_empty(), content), ("Hello", true, 2), "{api:?}");
+    }
+    let whole = Api::OpenaiChat.whole(escaped(CHAT_WHOLE).as_bytes());
+    assert_eq!((whole.text.as_str(), whole.flaws.is_empty()), ("Hello", true));
+    let text: Option<Text<'_>> = read_whole(b"\"Hello\"").unwrap();
+    assert!(matches!(text, Some(Text(Cow::Borrowed("Hello")))));
+}
+
+#[test]
 fn a_request_is_written_as_its_api_has_it() {
     let tool = ToolFile { name: "Read".into(), description: "Reads".into(), schema: "{\"type\":\"object\"}".into() };
     let ask = Ask {
